@@ -1,0 +1,1 @@
+"""What every service shares: messages, the bus, the database, settings, logs, errors and keys. A closed list."""

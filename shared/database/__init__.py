@@ -1,0 +1,76 @@
+"""The pool of connections to PostgreSQL, transactions, and which database errors pass by themselves."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+Transaction = AsyncConnection
+
+# Connection faults, serialization and deadlock, shutdown and start of the server, no free slot, lock and idle timeouts.
+_PASSING = re.compile(r"08...|40001|40P01|57P0[123]|53300|55P03|25P03")
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database."""
+
+    def __init__(self, url: str, *, name: str, size: int = 5) -> None:
+        """`url` is a plain `postgresql://` URL; `name` shows in pg_stat_activity."""
+        self._engine: AsyncEngine = create_async_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=False,
+            connect_args={
+                "application_name": f"switchyard {name}",
+                "connect_timeout": 5,
+                "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+                " -c timezone=UTC -c jit=off",
+            },
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction: committed at the end of the block, rolled back when it raises."""
+        async with self._engine.begin() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """A connection for reading: each statement sees what is committed, nothing is kept open between them."""
+        async with self._engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
+
+    async def ping(self) -> None:
+        """Raise when the database does not answer."""
+        async with self.reading() as tx:
+            await tx.execute(text("select 1"))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed when it is tried again."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        state = getattr(error.orig, "sqlstate", None)
+        if state is None:
+            return isinstance(error, OperationalError | InterfaceError)
+        return _PASSING.fullmatch(state) is not None
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate
+        if state is None:
+            return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return _PASSING.fullmatch(state) is not None
+    return False

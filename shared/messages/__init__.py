@@ -1,0 +1,30 @@
+"""Every message of the project, declared once: the command registry, the nouns, and one class for each event."""
+
+from shared.messages import memory, session, system, task  # noqa: F401  (declares the commands)
+from shared.messages.envelope import COMMANDS, Command, CommandSpec, Event, decode_command, new_id, now, spec_of
+from shared.messages.json_text import JsonText, check_json, encode, rfc3339
+
+__all__ = [
+    "COMMANDS",
+    "EVENTS",
+    "Command",
+    "CommandSpec",
+    "Event",
+    "JsonText",
+    "check_json",
+    "decode_command",
+    "encode",
+    "new_id",
+    "now",
+    "rfc3339",
+    "spec_of",
+]
+
+
+def _leaves(base: type[Event]) -> list[type[Event]]:
+    children = base.__subclasses__()
+    return [leaf for child in children for leaf in _leaves(child)] if children else [base]
+
+
+# Every event class by its `type`.
+EVENTS: dict[str, type[Event]] = {leaf.model_fields["type"].default: leaf for leaf in _leaves(Event)}

@@ -1,0 +1,224 @@
+"""What every message carries: the envelope, the event base class, and commands as they are decoded from the bus."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID, uuid5
+
+import uuid_utils
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.errors import Rejected, invalid
+from shared.messages.json_text import JsonText, check_json, encode, rfc3339, slices
+
+MAX_HOPS = 16
+
+Priority = Literal["critical", "high", "normal", "low", "background"]
+Trust = Literal["trusted", "untrusted"]
+# An id may be any text a person would write on a label; control characters would garble logs and routing keys.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
+Label = Annotated[str, StringConstraints(max_length=2_000)]
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): sortable by the time it was made."""
+    return str(uuid_utils.uuid7())
+
+
+def now() -> str:
+    """This moment as messages write it."""
+    return rfc3339(datetime.now(UTC))
+
+
+class Model(BaseModel):
+    """A strict, closed shape: nothing is coerced, an unknown field is an error that names it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Event(BaseModel):
+    """Something that happened, flat, with the thing it is about whole under its noun.
+
+    A handler makes it with its own fields; the worker runtime stamps the rest (`sender_agent_id` … `session_seq`) before
+    the commit.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    # Routing key of the event; fields in braces are replaced, each made safe for a topic.
+    topic: ClassVar[str]
+
+    type: str
+    message_id: str = Field(default_factory=new_id)
+    timestamp: str = Field(default_factory=now, json_schema_extra={"format": "date-time"})
+    sender_agent_id: str = ""
+    session_id: str | None = None
+    sidebar_id: str | None = None
+    priority: Priority = "normal"
+    correlation_id: str | None = None
+    session_seq: int | None = None
+    hops: int = 0
+    trust: Trust = "trusted"
+
+    def routing_key(self) -> str:
+        """The topic this event is published under, e.g. `memory.s1.updated`."""
+        return self.topic.format_map(_TopicWords(self.__dict__))
+
+    def encoded(self) -> bytes:
+        """The event as it travels; optional fields of the envelope that are not set are left out."""
+        return encode({k: v for k, v in self.__dict__.items() if v is not None or k not in _OPTIONAL})
+
+
+_OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq"})
+_UNSAFE_IN_TOPIC = str.maketrans({".": "_", "*": "_", "#": "_", " ": "_"})
+
+
+def topic_word(identifier: str) -> str:
+    """An id as one word of a routing key: a dot, `*`, `#` or a space becomes `_`; cut to fit the 255 bytes of a key."""
+    return identifier.translate(_UNSAFE_IN_TOPIC).encode()[:120].decode(errors="ignore")
+
+
+class _TopicWords(dict[str, Any]):
+    def __getitem__(self, name: str) -> str:
+        value = super().__getitem__(name)
+        return topic_word(str(value)) if value is not None else "none"
+
+
+class CommandData(Model):
+    """The fields of one command, under `data`. Its class name in snake_case is the command's name."""
+
+
+class CommandEnvelope(BaseModel):
+    """The message `{"type": "command", "command", "data", …}`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    type: Literal["command"]
+    message_id: Id
+    command: str
+    timestamp: str = Field(default_factory=now)
+    sender_agent_id: Id = "anonymous"
+    session_id: Id | None = None
+    sidebar_id: Id | None = None
+    priority: Priority = "normal"
+    correlation_id: Id | None = None
+    hops: int = Field(default=0, ge=0)
+    trust: Trust = "trusted"
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One row of the command registry: a command, its fields, and what its reply holds."""
+
+    name: str
+    area: str
+    data: type[CommandData]
+    # The result's members, for the documents: name → type.
+    result: dict[str, Any]
+    reads: bool
+    creates: bool
+    public: bool
+    # Whether the command's session must exist and be open before its handler runs.
+    needs_session: bool
+    verbatim: frozenset[str]
+
+    @property
+    def routing_key(self) -> str:
+        """Where the command is published on the commands exchange: `<area>.<command>`."""
+        return f"{self.area}.{self.name}"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the command's documentation."""
+        return (self.data.__doc__ or "").strip().split("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A decoded command: the envelope's fields, and `data` as its own class."""
+
+    spec: CommandSpec
+    message_id: str
+    data: Any
+    sender_agent_id: str
+    timestamp: str
+    priority: Priority
+    correlation_id: str | None
+    hops: int
+    trust: Trust
+    # The text of `data`, to tell a repetition from another command under the same id.
+    data_text: bytes
+
+    @property
+    def session_id(self) -> str | None:
+        """The session this command is about, if any."""
+        return getattr(self.data, "session_id", None)
+
+
+COMMANDS: dict[str, CommandSpec] = {}
+ALIASES: dict[str, str] = {"append_conversation": "conversation_chunk"}
+
+
+def spec_of(name: str) -> CommandSpec:
+    """The registry's row of a command or an alias of it. Raises `Rejected("invalid")` when there is none."""
+    spec = COMMANDS.get(ALIASES.get(name, name))
+    if spec is None:
+        raise invalid(f"there is no command {name!r}; /docs lists those there are", command=name)
+    return spec
+
+
+def validate_data(spec: CommandSpec, document: dict[str, Any], text: bytes) -> Any:
+    """Check a command's `data`, given decoded and as text. Raises `Rejected("invalid")` naming each wrong field."""
+    if spec.verbatim and not spec.verbatim.isdisjoint(document):
+        raw = slices(text)
+        document = {**document, **{name: JsonText(raw[name]) for name in spec.verbatim & document.keys()}}
+    try:
+        return spec.data.model_validate(document)
+    except ValidationError as error:
+        raise invalid_fields(error, f"`data` of {spec.name}") from None
+
+
+def decode_command(body: bytes) -> Command:
+    """Decode a command as it travels on the bus. Raises `Rejected`: `invalid` with the fault named, or `loop`."""
+    document = check_json(body)
+    if not isinstance(document, dict):
+        raise invalid("a message is a JSON object")
+    try:
+        envelope = CommandEnvelope.model_validate(document)
+    except ValidationError as error:
+        raise invalid_fields(error, "the command") from None
+    spec = spec_of(envelope.command)
+    if envelope.hops >= MAX_HOPS:
+        raise Rejected("loop", f"refused at {envelope.hops} hops: commands and events cause each other in a circle")
+    text = slices(body)["data"]
+    return Command(
+        spec=spec,
+        message_id=envelope.message_id,
+        data=validate_data(spec, envelope.data, text),
+        sender_agent_id=envelope.sender_agent_id,
+        timestamp=envelope.timestamp,
+        priority=envelope.priority,
+        correlation_id=envelope.correlation_id,
+        hops=envelope.hops,
+        trust=envelope.trust,
+        data_text=text,
+    )
+
+
+def invalid_fields(error: ValidationError, where: str) -> Rejected:
+    """The `invalid` error for a failed validation: a sentence, and each field with what is wrong with it."""
+    fields = [
+        {"field": ".".join(map(str, fault["loc"])) or "(whole)", "fault": fault["msg"], "kind": fault["type"]}
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    named = "; ".join(f"{fault['field']}: {fault['fault'][0].lower()}{fault['fault'][1:]}" for fault in fields[:5])
+    return invalid(f"{where} is not valid: {named}", fields=fields[:50])
+
+
+_DELIVERIES = UUID("6b0f4f9e-8a44-5b0c-9a53-6a1f0d1f8a52")
+
+
+def delivery_message_id(source: str, delivery_id: str) -> str:
+    """The message id of a webhook delivery: the same for every copy of it (UUIDv5 of source and delivery id)."""
+    return str(uuid5(_DELIVERIES, f"{source}\n{delivery_id}"))

@@ -1,0 +1,126 @@
+"""JSON that passes through unchanged: checked once, kept as the sender wrote it, spliced and never re-encoded.
+
+Decoding `1e5`, `2**70` or `{"b":…,"a":…}` and encoding it again would change the text. So a field of arbitrary JSON is
+held as a `JsonText`, the very bytes that came in, and `encode` splices those bytes into what goes out.
+"""
+
+import re
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+import orjson
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
+
+from shared.errors import invalid
+
+MAX_DEPTH = 64
+
+# `\u0000` written with an odd number of backslashes before the u: a real NUL, which PostgreSQL can't keep.
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def check_json(body: bytes) -> Any:
+    """Decode a document that came from outside.
+
+    Raises `Rejected("invalid")` naming the fault: not UTF-8, not JSON (NaN and lone surrogates included), a NUL
+    character, or nested deeper than 64 levels.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"the body is not JSON: {error}", reason="json") from None
+    if b"\\u0000" in body and _NUL_ESCAPE.search(body):
+        raise invalid("the body holds a NUL character (\\u0000), which can't be stored", reason="nul")
+    # As many brackets as levels are needed at least, so most documents are known to be shallow without a walk.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
+        raise invalid(f"the body is nested deeper than {MAX_DEPTH} levels", reason="depth")
+    return document
+
+
+def _deeper_than(document: Any, limit: int) -> bool:
+    level = [document]
+    for _ in range(limit):
+        deeper: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                deeper.extend(value for value in item.values() if type(value) is dict or type(value) is list)
+            elif type(item) is list:
+                deeper.extend(value for value in item if type(value) is dict or type(value) is list)
+        if not deeper:
+            return False
+        level = deeper
+    return True
+
+
+class JsonText:
+    """A JSON value as text, exactly as its sender wrote it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """The text of a Python value."""
+        return cls(encode(value))
+
+    def value(self) -> Any:
+        """The Python value of the text; numbers beyond 64 bits become floats."""
+        return orjson.loads(self.text)
+
+    def __str__(self) -> str:
+        return self.text.decode()
+
+    def __repr__(self) -> str:
+        return f"JsonText({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JsonText) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, cls) else cls.of(value),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.value()),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"description": "any JSON value; kept exactly as written"}
+
+
+def slices(body: bytes) -> dict[str, bytes]:
+    """The members of a checked JSON object, each as the text its sender wrote."""
+    return {name: bytes(raw) for name, raw in _MEMBERS.decode(body).items()}
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def rfc3339(moment: datetime) -> str:
+    """An aware moment in UTC as RFC 3339 text with microseconds and `Z`."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON of messages, models, moments and plain values; every `JsonText` in it goes out as it came in."""
+    return orjson.dumps(value, default=_encode_other, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, JsonText):
+        return orjson.Fragment(value.text)
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

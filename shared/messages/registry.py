@@ -1,0 +1,50 @@
+"""The decorator that enters a command into the registry."""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from shared.messages.envelope import COMMANDS, CommandData, CommandSpec
+from shared.messages.json_text import JsonText
+
+Data = TypeVar("Data", bound=type[CommandData])
+
+
+def command(
+    area: str,
+    *,
+    result: dict[str, Any],
+    reads: bool = False,
+    creates: bool = False,
+    public: bool = True,
+    needs_session: bool | None = None,
+) -> Callable[[Data], Data]:
+    """Declare a command: the class below becomes the fields of its `data`, its name in snake_case the command's name.
+
+    `needs_session` says that the worker runtime locks the session named in `data` and refuses a missing or closed one;
+    by default true for every writing command that has a `session_id`.
+    """
+
+    def enter(data: Data) -> Data:
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", data.__name__).lower()
+        if name in COMMANDS:
+            raise ValueError(f"the command {name!r} is declared twice")
+        has_session = "session_id" in data.model_fields
+        COMMANDS[name] = CommandSpec(
+            name=name,
+            area=area,
+            data=data,
+            result=result,
+            reads=reads,
+            creates=creates,
+            public=public,
+            needs_session=(has_session and not reads) if needs_session is None else needs_session,
+            verbatim=frozenset(k for k, field in data.model_fields.items() if _holds_json_text(field.annotation)),
+        )
+        return data
+
+    return enter
+
+
+def _holds_json_text(annotation: Any) -> bool:
+    return annotation is JsonText or JsonText in getattr(annotation, "__args__", ())

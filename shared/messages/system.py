@@ -1,0 +1,129 @@
+"""Webhook deliveries, the event log and dead letters: the bus's own commands, nouns and events."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from shared.messages.envelope import CommandData, Event, Id, Model
+from shared.messages.json_text import JsonText
+from shared.messages.registry import command
+from shared.messages.session import Cursor, Limit
+
+
+class Delivery(Model):
+    """A verified webhook as it came in; `payload` is what the sender sent, untouched."""
+
+    delivery_id: str
+    message_id: str
+    source: str
+    event: str
+    action: str | None
+    received: str
+    payload: JsonText | None = None
+
+
+class DeadLetter(Model):
+    """A message no worker could take, with the reason."""
+
+    dead_letter_id: int
+    message_id: str | None
+    exchange: str
+    routing_key: str
+    reason: str
+    body: str
+    attempts: int
+    created: str
+    redriven: str | None
+
+
+@command("webhook", result={"delivery": Delivery}, public=False, needs_session=False)
+class ReceiveWebhook(CommandData):
+    """Record a verified webhook once, and tell of it as an event."""
+
+    source: Id
+    event: Id
+    action: Annotated[str, Field(max_length=255)] | None = None
+    delivery_id: Id
+    payload: JsonText
+
+
+@command("session", result={"delivery": Delivery}, reads=True, public=False)
+class GetDelivery(CommandData):
+    """One webhook delivery with its payload, by its delivery id or message id."""
+
+    delivery_id: Id
+
+
+@command("session", result={"deliveries": list[Delivery], "next": str | None}, reads=True, public=False)
+class ListDeliveries(CommandData):
+    """Webhook deliveries without their payloads, the newest first."""
+
+    source: Id | None = None
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+@command("session", result={"status": str, "result": dict[str, Any], "error": dict[str, Any]}, reads=True, public=False)
+class GetCommand(CommandData):
+    """What became of a command: done with its result, or failed with its error."""
+
+    message_id: Id
+
+
+@command("session", result={"epoch": str, "base": int, "first": int, "last": int}, reads=True, public=False)
+class GetEventLog(CommandData):
+    """The event log's epoch, what to add to a stream offset to get a cursor, and the cursors it holds."""
+
+
+@command("session", result={"events": list[Any], "next": int | None}, reads=True, public=False)
+class ListEvents(CommandData):
+    """Recorded events after a cursor, in order, each with its `cursor`; only those a topic pattern matches, if any is given."""
+
+    after: Annotated[int, Field(ge=-1)]
+    until: int | None = None
+    topics: Annotated[list[Id], Field(max_length=100)] = []
+    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
+
+
+@command("session", result={"dead_letters": list[DeadLetter], "next": str | None}, reads=True, public=False)
+class ListDeadLetters(CommandData):
+    """Dead letters, the newest first."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+@command("session", result={"redriven": int}, public=False, needs_session=False)
+class RedriveDeadLetters(CommandData):
+    """Publish dead letters again, to the exchange and routing key they came by."""
+
+    dead_letter_ids: Annotated[list[int], Field(max_length=1000)] | None = None
+
+
+class Webhook(Event):
+    """A verified webhook came in; `payload` is what the sender sent."""
+
+    topic: ClassVar = "webhook.{source}.{event}"
+    type: Literal["webhook"] = "webhook"
+    source: str
+    event: str
+    action: str | None
+    delivery_id: str
+    payload: JsonText
+
+
+class DeadLetterAdded(Event):
+    """A message ended among the dead letters."""
+
+    topic: ClassVar = "system.dead_letter"
+    type: Literal["dead_letter_added"] = "dead_letter_added"
+    dead_letter: DeadLetter
+
+
+class EventLogRecreated(Event):
+    """The event stream was made anew: its cursors go on from `base`, and what was not yet recorded of the old one is lost."""
+
+    topic: ClassVar = "system.event_log"
+    type: Literal["event_log_recreated"] = "event_log_recreated"
+    epoch: str
+    base: int
