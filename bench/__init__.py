@@ -1,0 +1,1 @@
+"""Benchmarks: each figure of Switchyard beside its references, measured in the same run."""

@@ -1,0 +1,134 @@
+"""Programs the benchmarks start: each ends with them, and answers commands with lines of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+GRACE = 15.0
+
+
+class Broken(RuntimeError):
+    """A program of the benchmark did not do what it was started for; the message ends with its log."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """One child process in a directory of its own; its stderr (and stdout, unless read) go to a log file there."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self.process = process
+        self.log = log
+
+    @classmethod
+    async def start(
+        cls, name: str, *argv: str | Path, directory: Path, env: Mapping[str, str] | None = None, port: int | None = None
+    ) -> Program:
+        """Start it; with `port`, return once something accepts connections there. Dies with the benchmark."""
+        log = directory / f"{name}.log"
+        tether = [shutil.which("setpriv") or "", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        with log.open("ab") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *tether, *map(str, argv), cwd=ROOT, env={**os.environ, **(env or {})},
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
+        program = cls(name, process, log)
+        if port is not None:
+            try:
+                await program._wait_for(port)
+            except BaseException:
+                await program.stop()
+                raise
+        return program
+
+    @classmethod
+    async def python(
+        cls, module: str, *argv: str, directory: Path, env: Mapping[str, str] | None = None, port: int | None = None
+    ) -> Program:
+        """Start a module of this checkout under the same interpreter."""
+        name = module.rsplit(".", 1)[-1]
+        return await cls.start(name, sys.executable, "-m", module, *argv, directory=directory, env=env, port=port)
+
+    async def _wait_for(self, port: int, patience: float = 30.0) -> None:
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if self.process.returncode is not None:
+                raise self.broken(f"ended with {self.process.returncode}")
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+        raise self.broken(f"does not listen on port {port}")
+
+    async def ask(self, line: str, patience: float = 60.0) -> dict[str, Any]:
+        """Send one line, return the next line of JSON."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        return await self.answer(patience)
+
+    async def answer(self, patience: float = 60.0) -> dict[str, Any]:
+        """The next line of JSON the program prints; raises Broken when there is none in time."""
+        assert self.process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self.process.stdout.readline(), patience)
+        except TimeoutError:
+            raise self.broken(f"said nothing for {patience:g} s") from None
+        if not line:
+            raise self.broken("ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def broken(self, what: str) -> Broken:
+        tail = self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
+        return Broken(f"{self.name} {what}\n{tail}")
+
+    def usage(self) -> tuple[float, int]:
+        """CPU seconds and resident bytes of the program and its children so far."""
+        return usage(self.process.pid)
+
+    async def stop(self) -> None:
+        """SIGTERM, then SIGKILL after the grace; harmless when it has ended already."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), GRACE)
+            except TimeoutError:
+                self.process.kill()
+                await self.process.wait()
+
+
+def usage(pid: int) -> tuple[float, int]:
+    """CPU seconds and resident bytes of a process and its living descendants; zeros when it is gone."""
+    seconds, resident = 0.0, 0
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0, 0
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+            resident += process.memory_info().rss
+    return seconds, resident
