@@ -21,14 +21,20 @@ NAMES = ("ingress", "fanout", "path", "growth")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Our figures beside their references, in one run.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Our figures beside their references, in one run."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which benchmarks: {' '.join(NAMES)} (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="alternating runs of each contestant (default 3)")
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--minutes", type=float, default=0.5, help="growth: minutes under load for the memory figures")
     parser.add_argument("--rows", type=int, default=1_000_000, help="growth: memories loaded beforehand")
-    parser.add_argument("--only", action="append", default=[], metavar="PART", help="contestants by a part of their name")
-    parser.add_argument("--json", metavar="FILE", help="write every figure there as JSON too (-: to stdout, instead of tables)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PART", help="contestants by a part of their name"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write every figure there as JSON too (-: to stdout, instead of tables)"
+    )
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))} (there are {', '.join(NAMES)})")
@@ -55,7 +61,8 @@ async def run_all(names: list[str], plan: Plan, console: Console) -> list[Benchm
 def main() -> None:
     chosen = arguments()
     raise_file_limit()
-    console = Console(stderr=chosen.json == "-")
+    stderr = chosen.json == "-"
+    console = Console(stderr=stderr, width=None if (sys.stderr if stderr else sys.stdout).isatty() else 130)
     with tempfile.TemporaryDirectory(prefix="switchyard-bench-") as directory, console.status("starting") as status:
         plan = Plan(
             directory=Path(directory), runs=chosen.runs, seconds=chosen.seconds, minutes=chosen.minutes, rows=chosen.rows,

@@ -36,7 +36,9 @@ async def start(stack: AsyncExitStack, plan: Plan, notes: list[str]) -> list[Ser
     """Start every wanted server; one that can't be had here is named in `notes`."""
     makers: dict[str, Callable[[], Awaitable[Server | None]]] = {
         "FastAPI, send_text": lambda: _python(stack, plan, "FastAPI, send_text", "fanout_fastapi", bursts=False),
-        "websockets, broadcast": lambda: _python(stack, plan, "websockets, broadcast", "fanout_websockets", bursts=False),
+        "websockets, broadcast": lambda: _python(
+            stack, plan, "websockets, broadcast", "fanout_websockets", bursts=False
+        ),
         "Nchan": lambda: _nchan(stack, plan),
         "C epoll": lambda: _epoll(stack, plan),
         "picows, bare": lambda: _python(stack, plan, "picows, bare", "fanout_picows"),
@@ -56,7 +58,9 @@ async def start(stack: AsyncExitStack, plan: Plan, notes: list[str]) -> list[Ser
 
 async def _python(stack: AsyncExitStack, plan: Plan, name: str, module: str, bursts: bool = True) -> Server:
     port = free_port()
-    program = await Program.python(f"bench.references.{module}", "--port", str(port), directory=plan.directory, port=port)
+    program = await Program.python(
+        f"bench.references.{module}", "--port", str(port), directory=plan.directory, port=port
+    )
     stack.push_async_callback(program.stop)
     return await _connected(name, stack, plan, _by_command(program), port, bursts)
 

@@ -42,7 +42,12 @@ class Program:
 
     @classmethod
     async def start(
-        cls, name: str, *argv: str | Path, directory: Path, env: Mapping[str, str] | None = None, port: int | None = None
+        cls,
+        name: str,
+        *argv: str | Path,
+        directory: Path,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> Program:
         """Start it; with `port`, return once something accepts connections there. Dies with the benchmark."""
         log = directory / f"{name}.log"

@@ -29,7 +29,9 @@ def _verdict(measure: Measure, goal: Goal) -> str:
     asked = f"{sign} {goal.factor:g} × {goal.reference}" if goal.value is None else f"{sign} {number(goal.value)}"
     if met is None or bound is None:
         return f"[dim]{asked}: not measured[/dim]"
-    share = measure.figures[goal.contestant].median / (measure.figures[goal.reference].median if goal.reference else bound)
+    share = measure.figures[goal.contestant].median / (
+        measure.figures[goal.reference].median if goal.reference else bound
+    )
     colour, word = ("green", "met") if met else ("red", "MISSED")
     found = f" ({share:.2f} ×)" if goal.value is None else ""
     return f"[{colour}]{word}[/{colour}] {asked}{found}"

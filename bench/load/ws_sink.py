@@ -149,7 +149,9 @@ def main() -> None:
                             say(connected=subscribed)
 
 
-def _registration(client: tuple[socket.socket, bytearray]) -> tuple[socket.socket, int, tuple[socket.socket, bytearray]]:
+def _registration(
+    client: tuple[socket.socket, bytearray],
+) -> tuple[socket.socket, int, tuple[socket.socket, bytearray]]:
     return client[0], selectors.EVENT_READ, client
 
 
