@@ -1,0 +1,31 @@
+// The mark and the icons, drawn on a 16-unit grid; decoration only, so hidden from screen readers.
+
+import { html } from "../html.js";
+
+/** A railway switch: the branch leaves the main line at the point set. */
+export const Mark = () => html`
+  <svg class="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+    <path class="mark-line" d="M3 23h26" />
+    <path class="mark-branch" d="M8 23c8.5 0 5.5-14 14-14h7" />
+    <circle class="mark-point" cx="8" cy="23" r="3.6" />
+  </svg>
+`;
+
+const PATHS = {
+  pause: "M5.5 3.5v9M10.5 3.5v9",
+  play: "M5 3.2v9.6L12.6 8z",
+  clear: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5",
+  search: "M7 11.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9zM10.4 10.4l3.1 3.1",
+  close: "M4 4l8 8M12 4l-8 8",
+  down: "M4.5 6.5L8 10l3.5-3.5",
+  up: "M8 12.5v-9M4 7.5l4-4 4 4",
+  check: "M3.5 8.5l3 3 6-7",
+  copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
+  leave: "M6.5 2.5h-4v11h4M6.5 8h7M10.5 5l3 3-3 3",
+  back: "M9.5 3.5L5 8l4.5 4.5",
+  retry: "M13 8a5 5 0 1 1-1.5-3.6M13 2v3h-3",
+};
+
+export const Icon = ({ name }) => html`
+  <svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>
+`;

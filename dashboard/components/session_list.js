@@ -1,0 +1,51 @@
+// The sessions, the most recently active first; a click shows one session's events only.
+
+import { html } from "../html.js";
+import { listing, loadMore, refresh, sessions } from "../sessions.js";
+import { filters, now, toggleSession } from "../store.js";
+import { absolute, ago, count, parse } from "../times.js";
+
+export function SessionList() {
+  const all = sessions.value;
+  const { status, error, next } = listing.value;
+  return html`
+    <nav class="sessions" aria-label="Sessions">
+      <header class="pane-head"><h2>Sessions</h2><span class="pane-count mono">${all.length ? `${count(all.length)}${next ? "+" : ""}` : ""}</span></header>
+      ${status === "failed" && html`<p class="pane-error" role="alert">${error} <button type="button" class="only" onClick=${refresh}>Try again</button></p>`}
+      ${all.length === 0 && status === "ready" && html`<p class="pane-empty">No sessions yet. The first command <code>create_session</code> opens one.</p>`}
+      ${all.length === 0 && status === "loading" && html`<div class="skeleton" aria-label="Loading"><i></i><i></i><i></i></div>`}
+      <ul>
+        ${all.map((session) => html`<${SessionItem} key=${session.session_id} session=${session} chosen=${filters.value.session === session.session_id} at=${now.value} />`)}
+      </ul>
+      ${next && html`<button type="button" class="button ghost wide more" onClick=${loadMore}>Show more</button>`}
+    </nav>
+  `;
+}
+
+const COUNTS = [
+  ["conversation_chunk_count", "chunk", "chunks"],
+  ["memory_count", "memory", "memories"],
+  ["task_count", "task", "tasks"],
+  ["artifact_count", "artifact", "artifacts"],
+];
+
+function SessionItem({ session, chosen, at }) {
+  const last = parse(session.last_activity);
+  const counts = COUNTS.filter(([name]) => session[name] > 0)
+    .map(([name, one, many]) => `${count(session[name])} ${session[name] === 1 ? one : many}`);
+  return html`
+    <li>
+      <button type="button" class="session" data-status=${session.status} aria-pressed=${String(chosen)} onClick=${() => toggleSession(session.session_id)}>
+        <span class="session-top">
+          <span class="status-dot" aria-hidden="true"></span>
+          <span class="session-title cut">${session.title || session.session_id}</span>
+          <time class="session-time" datetime=${session.last_activity} title="Last activity ${absolute(last)}">${ago(last, at)}</time>
+        </span>
+        <span class="session-bottom cut">
+          <span class="session-status">${session.status}</span>
+          ${(counts.length ? counts : ["nothing in it yet"]).map((text) => html`<span>${text}</span>`)}
+        </span>
+      </button>
+    </li>
+  `;
+}

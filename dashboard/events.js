@@ -1,0 +1,152 @@
+// What an event frame says at a glance: its area, topic, subject and a one-line summary.
+
+import { parse } from "./times.js";
+import { webhookSummary } from "./webhooks.js";
+
+// Types offered in the filter before any event was seen.
+export const KNOWN_TYPES = [
+  "session_created", "session_paused", "session_resumed", "session_completed", "conversation_chunk_added",
+  "memory_update", "task_created", "task_claimed", "task_completed", "webhook", "llm_conversation_insight",
+  "dead_letter_added",
+];
+
+const ENVELOPE = new Set([
+  "message_id", "type", "timestamp", "sender_agent_id", "session_id", "sidebar_id", "priority", "correlation_id",
+  "session_seq", "hops", "trust", "context_id", "cursor", "traceparent",
+]);
+
+const AREAS = [
+  ["session_", "session"], ["conversation_", "chunk"], ["memory_", "memory"], ["task_", "task"],
+  ["webhook", "webhook"], ["llm_", "insight"], ["chat_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
+  ["agent_", "agent"],
+];
+
+/** The part of the house an event type belongs to; `system` when it is none of them. */
+export const areaOf = (type) => AREAS.find(([prefix]) => type.startsWith(prefix))?.[1] ?? "system";
+
+const LAST_WORDS = {
+  memory_update: "updated", conversation_chunk_added: "chunk", llm_conversation_insight: "insight",
+  dead_letter_added: "dead_letter", event_log_recreated: "event_log",
+};
+const TOPIC_ROOTS = { chunk: "session", insight: "session", system: "system" };
+
+/** The topic an event can be subscribed to by, as the bus writes it: `memory.s1.updated`. */
+export function topicOf(event) {
+  const word = (id) => (id == null ? "none" : String(id).replace(/[.*# ]/g, "_"));
+  const area = areaOf(event.type);
+  if (area === "webhook") return `webhook.${word(event.source)}.${word(event.event)}`;
+  if (area === "system") return `system.${LAST_WORDS[event.type] ?? event.type}`;
+  const root = TOPIC_ROOTS[area] ?? area;
+  const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id : event.session_id;
+  const last = LAST_WORDS[event.type] ?? event.type.slice(event.type.indexOf("_") + 1);
+  return `${root}.${word(id)}.${last}`;
+}
+
+const SUBJECTS = {
+  session: (e) => e.session?.title || e.session?.session_id,
+  chunk: (e) => e.chunk?.chunk_id,
+  memory: (e) => join("/", e.exchange?.type, e.exchange?.key),
+  task: (e) => join("/", e.task?.agent_name, e.task?.task_type),
+  webhook: (e) => join("/", e.source, join(".", e.event, e.action)),
+  chat: (e) => join("/", e.room_id, e.bot_id),
+  sidebar: (e) => e.sidebar_id,
+  agent: (e) => e.agent_id ?? e.agent_name,
+  system: (e) => e.dead_letter?.routing_key,
+};
+
+const SUMMARIES = {
+  session_created: ({ session: s }) => join(" · ", plural(s.participants?.length, "participant"), listed(s.participants)),
+  session_paused: (e) => e.reason || "paused",
+  session_resumed: (e) => e.reason || "resumed",
+  session_completed: (e) => e.summary || join(" · ", "completed", plural(e.session?.conversation_chunk_count, "chunk"),
+    plural(e.session?.memory_count, "memory", "memories"), plural(e.session?.task_count, "task")),
+  conversation_chunk_added: (e) => e.chunk.content,
+  memory_update: ({ exchange: m }) => join(" ", m.version > 1 ? `v${m.version}` : "", text(m.content)),
+  task_created: ({ task: t }) => t.description || text(t.input_data) || `waits for ${t.agent_name}`,
+  task_claimed: ({ task: t }) => join(" · ", `claimed by ${t.claimed_by ?? "a worker"}`, attempt(t)),
+  task_requeued: ({ task: t }) => join(" · ", "its lease lapsed, it waits again", attempt(t)),
+  task_completed: ({ task: t }) => text(t.output_data) || t.description || "completed",
+  task_dead: ({ task: t }) => join(" · ", "given up", attempt(t), t.error_message),
+  webhook: webhookSummary,
+  llm_conversation_insight: (e) => text(e.insight),
+  dead_letter_added: (e) => e.dead_letter.reason,
+  event_log_recreated: (e) => `the event stream was made anew; cursors go on from ${e.base}`,
+};
+
+/** A row of the feed for one event frame and its text as it came. Never throws: an odd event is shown oddly. */
+export function rowOf(event, raw) {
+  const type = String(event.type ?? "unknown");
+  const area = areaOf(type);
+  return {
+    kind: "event",
+    cursor: event.cursor ?? null,
+    time: parse(event.timestamp),
+    type,
+    area,
+    subject: oneLine(attempted(SUBJECTS[area], event)) || area,
+    session: textId(event.session_id),
+    sender: textId(event.sender_agent_id),
+    priority: String(event.priority ?? "normal"),
+    summary: oneLine(attempted(SUMMARIES[type], event) || text(ownFields(event))),
+    raw,
+  };
+}
+
+const REASONS = {
+  retention: "they are older than what the server keeps",
+  backpressure: "this page read too slowly, and the gateway dropped the least urgent",
+  epoch: "the event stream was started anew, and its numbering with it",
+};
+
+/** A row that says what is missing between two cursors, and why. */
+export function gapRow(frame, raw) {
+  const reason = String(frame.reason ?? "unknown");
+  const range = frame.from == null ? "Some events" : `Events ${frame.from} to ${frame.to ?? "now"}`;
+  return {
+    kind: "gap",
+    cursor: null,
+    time: Date.now(),
+    type: "gap",
+    area: "gap",
+    subject: reason,
+    session: "",
+    sender: "",
+    priority: "normal",
+    summary: `${range} are missing: ${REASONS[reason] ?? `the gateway gave the reason “${reason}”`}.`,
+    raw,
+  };
+}
+
+function attempted(describe, event) {
+  try {
+    return describe?.(event);
+  } catch {
+    return "";
+  }
+}
+
+const ownFields = (event) => Object.fromEntries(Object.entries(event).filter(([name]) => !ENVELOPE.has(name)));
+const textId = (value) => (value == null ? "" : String(value));
+const attempt = (t) => (t.attempt ? `attempt ${t.attempt} of ${t.max_attempts}` : "");
+const plural = (n, one, many = `${one}s`) => (n ? `${n} ${n === 1 ? one : many}` : "");
+const listed = (names) => (Array.isArray(names) && names.length ? names.join(", ") : "");
+const join = (glue, ...parts) => parts.filter((p) => p !== "" && p != null).join(glue);
+
+const SPEAKING = ["text", "summary", "message", "title", "description", "content", "name", "reason"];
+
+// The text of any JSON value: its own if it is one, a telling field if it has one, else its compact JSON.
+function text(value) {
+  if (value == null) return "";
+  if (typeof value !== "object") return String(value);
+  if (!Array.isArray(value)) {
+    const field = SPEAKING.find((name) => typeof value[name] === "string" && value[name]);
+    if (field) return value[field];
+    if (Object.keys(value).length === 0) return "";
+  }
+  return JSON.stringify(value);
+}
+
+// A summary is cut long before a line ends, so that a megabyte of text costs the list nothing.
+function oneLine(value) {
+  return String(value ?? "").slice(0, 400).replace(/\s+/g, " ").trim();
+}

@@ -1,0 +1,179 @@
+// The connection to the gateway: a small state machine that keeps itself alive and resumes where it stopped.
+//
+//   idle → authorising → opening → subscribing → live
+//             ↑______________ waiting (countdown) ←__________/     stopped: only a person can go on from here
+
+import { ApiError } from "./api.js";
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 30_000;
+const HANDSHAKE_MS = 10_000;
+const SILENCE_MS = 20_000;
+const STEADY_MS = 5_000;
+// How many past events a page that has seen none yet asks for.
+const HISTORY = 200;
+
+const CONTROL = new Set(["connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack"]);
+
+// Close codes after which coming back at once would not help.
+const STOPPING = {
+  4403: "The gateway does not let this page in: its address is not among the allowed origins.",
+  4409: "Too many dashboards are open in this browser. Close one, then reconnect.",
+};
+const REASONS = {
+  1001: "The gateway is shutting down",
+  1006: "The gateway can't be reached",
+  1012: "The gateway is restarting",
+  4000: "This page read too slowly",
+  4401: "The connection's token ended",
+  4408: "The gateway got no token in time",
+  4429: "The gateway refused the rate of messages",
+};
+
+/** Wait before attempt n (from 1): doubles from 0.5 s up to 30 s, of which the upper half is left to chance. */
+export function delay(attempt, random = Math.random) {
+  const whole = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 10));
+  return whole / 2 + (whole / 2) * random();
+}
+
+/**
+ * One connection for the life of a sign-in.
+ *
+ * `token()` gives a fresh WebSocket token, `url()` the gateway's address; both may reject with an ApiError.
+ * `onState({phase, attempt, retryAt, reason, epoch})` is told of every step, `onEvent(frame, text)` of every event,
+ * `onGap(frame, text)` of what the gateway says is missing, `onRefused(error)` when the ingress no longer knows us.
+ */
+export class Connection {
+  constructor({ token, url, onState, onEvent, onGap, onRefused }) {
+    Object.assign(this, { token, url, onState, onEvent, onGap, onRefused });
+    this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null };
+    this.lastCursor = null;
+    this.round = 0;
+  }
+
+  /** Connect now, whatever was planned; nothing when connected or about to be. */
+  async start() {
+    if (["authorising", "opening", "subscribing", "live"].includes(this.state.phase)) return;
+    clearTimeout(this.timer);
+    this.round += 1;
+    const round = this.round;
+    this.#set({ phase: "authorising", retryAt: null });
+    try {
+      const [url, { token }] = await Promise.all([this.url(), this.token()]);
+      if (round === this.round) this.#open(url, token);
+    } catch (error) {
+      if (round === this.round) this.#onApiError(error);
+    }
+  }
+
+  /** Close for good: no reconnecting, no further callbacks but the last state. */
+  stop() {
+    this.#drop();
+    this.#set({ phase: "idle", attempt: 0, retryAt: null, reason: "" });
+  }
+
+  #open(url, token) {
+    this.#set({ phase: "opening" });
+    const socket = new WebSocket(url, ["switchyard.v1", `token.${token}`]);
+    this.socket = socket;
+    this.timer = setTimeout(() => this.#lost("The gateway did not answer in time"), HANDSHAKE_MS);
+    socket.onmessage = ({ data }) => this.#onFrame(data);
+    socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
+  }
+
+  #onFrame(text) {
+    this.heardAt = Date.now();
+    let frame;
+    try {
+      frame = JSON.parse(text);
+    } catch {
+      return;
+    }
+    if (!CONTROL.has(frame.type)) {
+      if (Number.isSafeInteger(frame.cursor)) this.lastCursor = Math.max(frame.cursor, this.lastCursor ?? -1);
+      this.onEvent(frame, text);
+    } else if (frame.type === "connected") {
+      this.#subscribe(frame);
+    } else if (frame.type === "subscribed") {
+      if (this.state.phase === "subscribing") this.#onLive(frame);
+    } else if (frame.type === "gap") {
+      this.#onGapFrame(frame, text);
+    } else if (frame.type === "error" && this.state.phase === "subscribing") {
+      this.#halt(`The gateway refused the subscription: ${frame.message ?? frame.code}`);
+    }
+  }
+
+  #subscribe({ cursor, epoch }) {
+    const head = Number.isSafeInteger(cursor) ? cursor : 0;
+    const since = this.lastCursor ?? Math.max(-1, head - HISTORY);
+    this.historyTo = this.lastCursor === null ? head : -1;
+    this.#set({ phase: "subscribing", epoch });
+    this.socket.send(JSON.stringify({ type: "subscribe", topics: ["#"], mode: "everything", since }));
+  }
+
+  // Asking for the last few events of a short log is no loss, so what retention lacks of them is not shown.
+  #onGapFrame(frame, text) {
+    if (Number.isSafeInteger(frame.to)) this.lastCursor = Math.max(frame.to, this.lastCursor ?? -1);
+    if (frame.reason !== "retention" || !(frame.to <= this.historyTo)) this.onGap(frame, text);
+  }
+
+  #onLive({ cursor }) {
+    clearTimeout(this.timer);
+    if (this.lastCursor === null && Number.isSafeInteger(cursor)) this.lastCursor = cursor;
+    this.#set({ phase: "live", retryAt: null, reason: "" });
+    const since = Date.now();
+    this.watch = setInterval(() => this.#watchSilence(since), 5_000);
+  }
+
+  // A browser does not see protocol pings, so a quiet line is tried with a frame, and given up when still quiet.
+  #watchSilence(liveSince) {
+    const now = Date.now();
+    if (now - liveSince > STEADY_MS && this.state.attempt) this.#set({ attempt: 0 });
+    const silent = now - this.heardAt;
+    if (silent > 2 * SILENCE_MS) this.#lost("The gateway fell silent");
+    else if (silent > SILENCE_MS) this.socket.send('{"type":"ping"}');
+  }
+
+  #onClose(code, reason) {
+    if (STOPPING[code]) this.#halt(STOPPING[code]);
+    else this.#lost(REASONS[code] ?? (reason || `The gateway closed the connection (${code})`));
+  }
+
+  #onApiError(error) {
+    const refused = error instanceof ApiError && (error.kind === "unauthorized" || error.kind === "forbidden");
+    if (!refused) return this.#lost(error.message);
+    this.stop();
+    return this.onRefused(error);
+  }
+
+  #lost(reason) {
+    this.#drop();
+    const attempt = this.state.attempt + 1;
+    const wait = delay(attempt);
+    this.#set({ phase: "waiting", attempt, retryAt: Date.now() + wait, reason });
+    this.timer = setTimeout(() => this.start(), wait);
+  }
+
+  #halt(reason) {
+    this.#drop();
+    this.#set({ phase: "stopped", retryAt: null, reason });
+  }
+
+  // A dead network can hold a close back for minutes: the old socket is forgotten first, then closed.
+  #drop() {
+    this.round += 1;
+    clearTimeout(this.timer);
+    clearInterval(this.watch);
+    const { socket } = this;
+    this.socket = null;
+    if (!socket) return;
+    socket.onmessage = null;
+    socket.onclose = null;
+    socket.close();
+  }
+
+  #set(change) {
+    this.state = { ...this.state, ...change };
+    this.onState(this.state);
+  }
+}

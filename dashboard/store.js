@@ -1,0 +1,74 @@
+// The page's state as signals: who is signed in, the connection, the filters, and what is open.
+
+import { batch, computed, signal } from "./html.js";
+import { fromQuery, matcher, NO_FILTERS, toQuery } from "./filters.js";
+
+/** `status`: out | busy | in. `error` is a sentence for the sign-in page. */
+export const auth = signal({ status: "out", error: "" });
+
+/** What the socket last said of itself; see socket.js. */
+export const connection = signal({ phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null });
+
+/** The cursor of the newest event seen; null before the first. */
+export const cursor = signal(null);
+
+export const filters = signal(fromQuery(location.search));
+export const matches = computed(() => matcher(filters.value));
+
+/** The row under the keyboard's cursor, and whether its detail is open. */
+export const active = signal(null);
+export const detailOpen = signal(false);
+
+/** Which pane a narrow page shows: feed | sessions. */
+export const pane = signal("feed");
+
+/** The present, moved on every few seconds for relative times. */
+export const now = signal(Date.now());
+
+/** A sentence for screen readers, spoken when it changes. */
+export const spoken = signal("");
+
+/** Change some filters; the address follows, so that a link or a reload shows the same. */
+export function setFilters(change) {
+  filters.value = { ...filters.peek(), ...change };
+  scheduleAddress();
+}
+
+export const clearFilters = () => setFilters(NO_FILTERS);
+
+/** Show a row's event beside the feed. */
+export function openDetail(row) {
+  batch(() => {
+    active.value = row;
+    detailOpen.value = true;
+  });
+}
+
+export function closeDetail() {
+  detailOpen.value = false;
+}
+
+/** Show only one session's events, or all again when it is the one already chosen. */
+export function toggleSession(sessionId) {
+  setFilters({ session: filters.peek().session === sessionId ? "" : sessionId });
+  pane.value = "feed";
+}
+
+// Browsers limit how often the address may change, and typing is fast.
+let addressTimer;
+function scheduleAddress() {
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(writeAddress, 200);
+}
+
+function writeAddress() {
+  history.replaceState(null, "", location.pathname + toQuery(filters.peek()));
+}
+
+/** Follow the address when a person moves through the history. */
+export function followHistory() {
+  addEventListener("popstate", () => {
+    filters.value = fromQuery(location.search);
+  });
+  addEventListener("pagehide", writeAddress);
+}
