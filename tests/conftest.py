@@ -1,4 +1,4 @@
-"""Real servers for the tests: one PostgreSQL and one RabbitMQ for the run, a fresh database and virtual host for whoever asks.
+"""Real servers for the tests: one PostgreSQL, one RabbitMQ, a fresh database and virtual host for whoever asks.
 
 All of it lives in one temporary folder on ports of its own, and ends with the run, even when the run is killed.
 """

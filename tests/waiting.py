@@ -11,7 +11,8 @@ T = TypeVar("T")
 def eventually(condition: Callable[[], T], deadline: float = 10, *, interval: float = 0.02, because: str = "") -> T:
     """Call until it returns something true, and return that; AssertionError after `deadline` seconds.
 
-    A condition that raises AssertionError or OSError (a server not there yet) counts as not true, and its error is shown in the end.
+    A condition that raises AssertionError or OSError (a server not there yet) counts as not true; its error is shown
+    in the end.
     """
     end = time.monotonic() + deadline
     while True:

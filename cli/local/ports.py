@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
-# Below the range from which the kernel takes the local ports of outgoing connections (32768 and up on Linux, 49152 on macOS),
-# so that a port found free stays free until its server has started.
+# Below the range from which the kernel takes the local ports of outgoing connections (32768 and up on Linux, 49152 on
+# macOS), so that a port found free stays free until its server has started.
 SEARCHED = range(20_000, 32_000)
 
 _given: set[int] = set()
@@ -65,7 +65,9 @@ def holder(port: int) -> Holder | None:
     """Who listens on the port, as far as we are allowed to know."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status != psutil.CONN_LISTEN or not connection.laddr or not connection.pid:
+                continue
+            if connection.laddr.port == port:
                 process = psutil.Process(connection.pid)
                 words = process.cmdline()
                 return Holder(connection.pid, " ".join(words)[:70] if words else process.name())
@@ -85,5 +87,7 @@ def busy(wanted: Mapping[str, tuple[int, str]], host: str = "127.0.0.1") -> list
             continue
         owner = holder(port)
         by = f"by {owner}" if owner else "by a process we may not look at"
-        sentences.append(f"Port {port} ({purpose}) is taken {by}. Stop it, or move with {setting}=<another port> in .env.")
+        sentences.append(
+            f"Port {port} ({purpose}) is taken {by}. Stop it, or move with {setting}=<another port> in .env."
+        )
     return sentences

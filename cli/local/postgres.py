@@ -27,8 +27,8 @@ DATABASE = "switchyard"
 # PostgreSQL refuses to run as root. Then the cluster belongs to a number no account has, so no other program shares it.
 SERVER_UID = 64_321
 
-# Durability (fsync, synchronous_commit, full_page_writes) stays at its safe defaults. No wal_compression: the wheel is built
-# without lz4, and pglz costs more CPU than a laptop's disk saves.
+# Durability (fsync, synchronous_commit, full_page_writes) stays at its safe defaults. No wal_compression: the wheel is
+# built without lz4, and pglz costs more CPU than a laptop's disk saves.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -122,7 +122,9 @@ class Postgres:
         command = [str(binaries() / "postgres"), "-D", str(self.cluster), "-p", str(self.port), *options]
         with self.log.open("ab") as log:
             # SIGINT is PostgreSQL's fast shutdown: left alone by us, it closes its data properly.
-            self._process = spawn(self._as_server(command), env=_environment(), cwd=self.data, output=log, death_signal="INT")
+            self._process = spawn(
+                self._as_server(command), env=_environment(), cwd=self.data, output=log, death_signal="INT"
+            )
         self._wanted = True
 
     def wait(self, seconds: float = 60) -> None:
@@ -141,7 +143,7 @@ class Postgres:
         raise LocalError(f"PostgreSQL did not start. The end of {self.log}:\n{last_lines(self.log)}")
 
     def stop(self, mode: str = "fast") -> None:
-        """Shut down: `fast` closes connections and writes a checkpoint, `immediate` leaves recovery to the next start."""
+        """Shut down: `fast` writes a checkpoint and ends, `immediate` leaves recovery to the next start."""
         self._wanted = False
         if self._process is None:
             return
@@ -165,7 +167,7 @@ class Postgres:
             write_private(self._identity, json.dumps(identity))
 
     def _create(self) -> None:
-        """Make the cluster and its database in a draft folder that is renamed when whole: a crash leaves nothing half-made."""
+        """Make the cluster and its database in a draft folder, renamed when whole: a crash leaves nothing half-made."""
         draft = self.data / "cluster.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -175,7 +177,13 @@ class Postgres:
             os.chown(draft, maker, maker)
         with _password_file(self._password, maker) as file:
             initdb = [str(binaries() / "initdb"), "-D", str(draft), "-U", USER, f"--pwfile={file}"]
-            initdb += ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C"]
+            initdb += [
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C",
+            ]
             self._run(initdb, maker)
             single = [str(binaries() / "postgres"), "--single", "-D", str(draft), "postgres"]
             self._run(single, maker, stdin=f"create database {DATABASE}\n")
@@ -186,24 +194,34 @@ class Postgres:
 
     def _run(self, command: list[str], uid: int | None, stdin: str = "") -> None:
         done = subprocess.run(
-            self._as_server(command, uid), input=stdin, capture_output=True, text=True, env=_environment(), cwd="/", check=False
+            self._as_server(command, uid),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            cwd="/",
+            check=False,
         )
         if done.returncode:
             raise LocalError(f"PostgreSQL could not make its cluster in {self.data}:\n{done.stderr.strip()}")
 
     def _as_server(self, command: list[str], uid: int | None = SERVER_UID) -> list[str]:
-        """The command as it must be run when we are root: by a plain user, who may still pass through folders like /root."""
+        """The command as a plain user when we are root; that user may still pass through folders like /root."""
         if os.geteuid() != 0:
             return command
         setpriv = shutil.which("setpriv")
         if setpriv is None:
-            raise LocalError("PostgreSQL does not run as root, and `setpriv` (util-linux) is missing. Use another user.")
-        passable = all(folder.stat().st_mode & 0o001 for path in (self.data, binaries()) for folder in (path, *path.parents))
+            raise LocalError(
+                "PostgreSQL does not run as root, and `setpriv` (util-linux) is missing. Use another user."
+            )
+        passable = all(
+            folder.stat().st_mode & 0o001 for path in (self.data, binaries()) for folder in (path, *path.parents)
+        )
         reach = [] if passable else ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         return [setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reach, "--", *command]
 
     def _clear_stale_lock(self) -> None:
-        """Remove the lock file of a server that was killed, even when its process id belongs to another program by now."""
+        """Remove a killed server's lock file, even when its process id belongs to another program by now."""
         lock = self.cluster / "postmaster.pid"
         if not lock.exists():
             return
@@ -221,7 +239,7 @@ class Postgres:
             return False
 
     def _accepting(self) -> bool:
-        """The lock file's last line says `ready` once connections are accepted, which costs less to ask than connecting."""
+        """The lock file's last line says `ready` once connections are accepted: cheaper to read than to connect."""
         try:
             lines = (self.cluster / "postmaster.pid").read_text().splitlines()
         except OSError:

@@ -37,7 +37,8 @@ def raise_file_limit() -> int:
 def guarded(command: Sequence[str], death_signal: str) -> list[str]:
     """The command, made to get `death_signal` when the thread that started it ends (Linux; elsewhere unchanged).
 
-    The kernel watches the starting thread, not the process: start children from a thread that lives as long as they should.
+    The kernel watches the starting thread, not the process: start children from a thread that lives as long as they
+    should.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", death_signal, *command] if setpriv else list(command)

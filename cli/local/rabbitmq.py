@@ -1,4 +1,4 @@
-"""A RabbitMQ of our own: a private node from the machine's rabbitmq-server, with its own name, ports, cookie and user."""
+"""A RabbitMQ of our own: a private node from the machine's rabbitmq-server, with its own ports, cookie and user."""
 
 import json
 import os
@@ -16,7 +16,11 @@ from cli.local import ports
 from cli.local.processes import LocalError, kill_tree, last_lines, rotate, spawn, terminate, wait_for, write_private
 
 # The script itself, not the wrapper in /usr/sbin that insists on the user `rabbitmq`.
-PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
+PLACES = (
+    "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "/opt/homebrew/sbin/rabbitmq-server",
+    "/usr/local/sbin/rabbitmq-server",
+)
 GREETING = b"AMQP\x00\x00\x09\x01"
 
 
@@ -29,11 +33,13 @@ def find_server() -> Path | None:
 class RabbitMQ:
     """One node under `data`, served on 127.0.0.1. Its queues, port, user and password survive stop, kill and restart.
 
-    `port` None: the port of the last time if it is free, else any. `management` adds the HTTP API (tests use it; it costs
-    memory and a slower stop); its address is `management_url`.
+    `port` None: the port of the last time if it is free, else any. `management` adds the HTTP API (tests use it; it
+    costs memory and a slower stop); its address is `management_url`.
     """
 
-    def __init__(self, data: Path, port: int | None = None, *, management: bool = False, server: Path | None = None) -> None:
+    def __init__(
+        self, data: Path, port: int | None = None, *, management: bool = False, server: Path | None = None
+    ) -> None:
         self.data = data.resolve()
         self.log = self.data / "server.log"
         self.management = management
@@ -99,7 +105,9 @@ class RabbitMQ:
         self._write_configuration()
         rotate(self.log)
         with self.log.open("ab") as log:
-            self._process = spawn([str(server)], env=self._environment(), cwd=self.data, output=log, death_signal="TERM")
+            self._process = spawn(
+                [str(server)], env=self._environment(), cwd=self.data, output=log, death_signal="TERM"
+            )
         self._wanted = True
 
     def wait(self, seconds: float = 60) -> None:
@@ -131,6 +139,15 @@ class RabbitMQ:
         """SIGCONT after `freeze`."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
+
+    def registered(self, queue: str) -> bool:
+        """True once a quorum queue of the default virtual host outlives `kill`.
+
+        RabbitMQ 3.10 writes a new quorum queue's name to its directory about a second late; killed before that, it
+        comes back with a queue that has no leader and answers nobody.
+        """
+        name = f"%2F_{queue}".encode()
+        return any(name in file.read_bytes() for file in self.data.glob("mnesia/*/quorum/*/names.dets"))
 
     def _identify(self) -> None:
         """Load or make what must survive a restart: node name, user, password, cookie, ports."""
@@ -187,8 +204,8 @@ class RabbitMQ:
         """Everything the node would otherwise look for in the machine's own folders."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         port = self._identity["distribution_port"]
-        # Distribution without epmd, the daemon all Erlang nodes of a machine share: none is touched, none is left behind, and
-        # the boot is a third of a second shorter.
+        # Distribution without epmd, the daemon all Erlang nodes of a machine share: none is touched, none is left
+        # behind, and the boot is a third of a second shorter.
         distribution = (
             f"-sname {self._identity['node']} -start_epmd false -erl_epmd_port {port}"
             " -kernel inet_dist_use_interface {127,0,0,1}"
@@ -208,7 +225,8 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": str(self.data / "log"),
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(self.data / "pid"),
-            # Makes the start script become the Erlang machine instead of waiting beside it: one process, and its id is ours.
+            # Makes the start script become the Erlang machine instead of waiting beside it: one process, ours to
+            # signal.
             "RUNNING_UNDER_SYSTEMD": "true",
             "LC_ALL": "C.UTF-8",
         }

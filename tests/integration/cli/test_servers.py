@@ -129,6 +129,7 @@ def test_a_broker_killed_and_started_again_has_its_messages(make_rabbitmq: Calla
     broker.start()
     url = broker.url
     asyncio.run(publish(url))
+    eventually(lambda: broker.registered("kept"))
 
     broker.kill()
     assert not broker.running
