@@ -23,10 +23,22 @@ metadata = MetaData()
 
 _NOW = text("now()")
 _MOMENT = DateTime(timezone=True)
+# A tsvector holds 1 MB, and PostgreSQL refuses a row whose words need more: rare words of 4-byte letters, joined by
+# hyphens, take eight bytes a letter. So a text is searched in its first 100,000 letters; JSON by its strings as long as
+# it is under 300,000 bytes, and beyond that in the first 75,000 letters of its text.
+_SEARCH_TEXT = "to_tsvector('english'::regconfig, left(content, 100000))"
+_SEARCH_JSON = (
+    "case when octet_length(content::text) <= 300000 then to_tsvector('english'::regconfig, content)"
+    " else to_tsvector('english'::regconfig, left(content::text, 75000)) end"
+)
 
 
 def _moment(name: str, *, default: bool = True) -> Column[object]:
     return Column(name, _MOMENT, nullable=not default, server_default=_NOW if default else None)
+
+
+def _search(expression: str) -> Column[object]:
+    return Column("search", TSVECTOR, Computed(expression, persisted=True))
 
 
 def _count(name: str) -> Column[object]:
@@ -46,7 +58,7 @@ handled_messages = Table(
     Column("events", Text, nullable=True),
     _moment("handled_at"),
     Column("expires_at", _MOMENT, nullable=False),
-    Index("handled_messages_expiry", "expires_at", postgresql_using="brin"),
+    Index("handled_messages_expiry", "expires_at"),
     postgresql_with={"fillfactor": "80", "autovacuum_vacuum_scale_factor": "0.05"},
 )
 
@@ -69,7 +81,7 @@ sessions = Table(
     Column("seq", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("status in ('active', 'paused', 'completed', 'failed', 'archived')", name="sessions_status"),
     Index("sessions_by_activity", text("last_activity desc"), text("id desc")),
-    Index("sessions_by_status", "status", text("last_activity desc")),
+    Index("sessions_by_status", "status", text("last_activity desc"), text("id desc")),
     # Counters change with every batch; room in the page keeps those updates off the primary key.
     postgresql_with={"fillfactor": "60"},
 )
@@ -99,7 +111,7 @@ conversation_chunks = Table(
     Column("metadata", JSON, nullable=False),
     Column("message_id", Text, nullable=False),
     _moment("created"),
-    Column("search", TSVECTOR, Computed("to_tsvector('english'::regconfig, content)", persisted=True)),
+    _search(_SEARCH_TEXT),
     Index("conversation_chunks_search", "search", postgresql_using="gin"),
     Index("conversation_chunks_by_session", "session_id", "created"),
 )
@@ -113,9 +125,9 @@ artifacts = Table(
     Column("type", Text, nullable=False),
     Column("content", Text, nullable=False),
     Column("format", Text, nullable=True),
-    Column("metadata", JSON, nullable=False, server_default=text("'{}'")),
+    Column("metadata", JSON, nullable=False),
     _moment("created"),
-    Column("search", TSVECTOR, Computed("to_tsvector('english'::regconfig, content)", persisted=True)),
+    _search(_SEARCH_TEXT),
     Index("artifacts_search", "search", postgresql_using="gin"),
 )
 
@@ -132,6 +144,7 @@ deliveries = Table(
     _moment("received"),
     Index("deliveries_by_delivery", "delivery_id"),
     Index("deliveries_newest", text("received desc"), text("message_id desc")),
+    Index("deliveries_newest_of_source", "source", text("received desc"), text("message_id desc")),
 )
 
 events = Table(
@@ -154,13 +167,13 @@ events = Table(
 event_log = Table(
     "event_log",
     metadata,
-    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
     Column("epoch", Text, nullable=False),
     # cursor = base + offset in the stream; a new stream starts at 0 again, its cursors go on.
     Column("base", BigInteger, nullable=False),
     Column("checkpoint", BigInteger, nullable=False),
     _moment("changed"),
-    CheckConstraint("only", name="event_log_one_row"),
+    CheckConstraint("singleton", name="event_log_one_row"),
 )
 
 dead_letters = Table(
@@ -175,9 +188,13 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("headers", JSONB, nullable=False, server_default=text("'{}'")),
     Column("body", LargeBinary, nullable=False),
+    Column("content_encoding", Text, nullable=True),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     _moment("created"),
+    # When it is (or was last) due to be published again; null: nobody asked for it, or it is done.
+    _moment("redrive_due", default=False),
     _moment("redriven", default=False),
+    Index("dead_letters_to_redrive", "redrive_due", postgresql_where=text("redrive_due is not null")),
 )
 
 api_keys = Table(
@@ -207,7 +224,7 @@ memories = Table(
     Column("message_id", Text, nullable=False),
     _moment("created"),
     _moment("updated"),
-    Column("search", TSVECTOR, Computed("to_tsvector('english'::regconfig, content)", persisted=True)),
+    _search(_SEARCH_JSON),
     Index("memories_search", "search", postgresql_using="gin"),
     Index("memories_tags", "tags", postgresql_using="gin"),
     Index("memories_by_type", "session_id", "type"),
@@ -270,9 +287,7 @@ tasks = Table(
         "status in ('pending', 'claimed', 'running', 'completed', 'failed', 'cancelled', 'dead')", name="tasks_status"
     ),
     # The queue: a claim reads only its head, however many tasks wait.
-    Index(
-        "tasks_queue", "agent_name", text("priority desc"), "created", postgresql_where=text("status = 'pending'")
-    ),
+    Index("tasks_queue", "agent_name", text("priority desc"), "created", postgresql_where=text("status = 'pending'")),
     Index("tasks_leases", "lease_expires", postgresql_where=text("status in ('claimed', 'running')")),
     Index("tasks_by_session", "session_id", text("created desc")),
     Index("tasks_newest", text("created desc"), text("id desc")),

@@ -1,0 +1,1 @@
+"""The database's history: one revision after another, each with its way back."""
