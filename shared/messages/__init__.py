@@ -1,7 +1,17 @@
 """Every message of the project, declared once: the command registry, the nouns, and one class for each event."""
 
 from shared.messages import memory, session, system, task  # noqa: F401  (declares the commands)
-from shared.messages.envelope import COMMANDS, Command, CommandSpec, Event, decode_command, new_id, now, spec_of
+from shared.messages.envelope import (
+    COMMANDS,
+    Command,
+    CommandSpec,
+    Event,
+    decode_command,
+    encode_command,
+    new_id,
+    now,
+    spec_of,
+)
 from shared.messages.json_text import JsonText, check_json, encode, rfc3339
 
 __all__ = [
@@ -14,6 +24,7 @@ __all__ = [
     "check_json",
     "decode_command",
     "encode",
+    "encode_command",
     "new_id",
     "now",
     "rfc3339",

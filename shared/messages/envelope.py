@@ -222,3 +222,31 @@ _DELIVERIES = UUID("6b0f4f9e-8a44-5b0c-9a53-6a1f0d1f8a52")
 def delivery_message_id(source: str, delivery_id: str) -> str:
     """The message id of a webhook delivery: the same for every copy of it (UUIDv5 of source and delivery id)."""
     return str(uuid5(_DELIVERIES, f"{source}\n{delivery_id}"))
+
+
+def encode_command(
+    name: str,
+    data: JsonText | dict[str, Any],
+    *,
+    message_id: str,
+    sender_agent_id: str,
+    priority: Priority = "normal",
+    correlation_id: str | None = None,
+    hops: int = 0,
+    trust: Trust = "trusted",
+) -> bytes:
+    """A command as it travels on the bus; `data` given as text goes out unchanged."""
+    message: dict[str, Any] = {
+        "type": "command",
+        "message_id": message_id,
+        "command": name,
+        "timestamp": now(),
+        "sender_agent_id": sender_agent_id,
+        "priority": priority,
+        "hops": hops,
+        "trust": trust,
+    }
+    if correlation_id is not None:
+        message["correlation_id"] = correlation_id
+    message["data"] = data
+    return encode(message)
