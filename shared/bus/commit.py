@@ -1,0 +1,218 @@
+"""Group commit: many commands in one transaction, each with its reply, its events and its record."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from shared.bus import handled
+from shared.database import Transaction
+from shared.errors import Rejected, SwitchyardError, conflict, not_found
+from shared.messages import Command, Event, encode
+
+KEEP_DELIVERIES = timedelta(days=7)
+KEEP_COMMANDS = timedelta(hours=24)
+OPEN = ("active", "paused")
+
+
+@dataclass(slots=True)
+class Reply:
+    """What a handler answers: the result, the events, and what to add to its session's counters."""
+
+    result: dict[str, Any]
+    events: list[Event] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+Handler = Callable[[Transaction, Command], Awaitable[Reply]]
+BatchHandler = Callable[[Transaction, list[Command]], Awaitable[list[Reply | Rejected]]]
+
+
+class Publication(NamedTuple):
+    """An event ready to be published."""
+
+    routing_key: str
+    body: str
+    message_id: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a command: its reply's text, and the events the broker has not confirmed yet."""
+
+    reply: bytes
+    events: list[Publication]
+    outcome: str
+
+
+class SessionMissing(SwitchyardError):
+    """A command's session does not exist (yet)."""
+
+
+class HandledElsewhere(SwitchyardError):
+    """Another worker has handled one of the batch's commands meanwhile: try again, and find its record."""
+
+
+def error_reply(error: Rejected) -> bytes:
+    """The reply that refuses a command."""
+    return encode({"ok": False, "error": error.as_error()})
+
+
+def fingerprint(command: Command) -> bytes | None:
+    """What tells a repetition from another command under the same id. Copies of a webhook count as one whatever they hold."""
+    if command.spec.area == "webhook":
+        return None
+    return hashlib.blake2b(command.spec.name.encode() + b"\0" + command.data_text, digest_size=16).digest()
+
+
+class GroupCommit:
+    """Runs commands through their handlers in one transaction.
+
+    A handler decides before it writes: a `Rejected` it raises is recorded as its reply and undoes nothing.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], batch_handlers: Mapping[str, BatchHandler]) -> None:
+        self._handlers = handlers
+        self._batch_handlers = batch_handlers
+
+    async def run(self, tx: Transaction, commands: list[Command], *, patient: bool) -> list[Outcome | SessionMissing]:
+        """Handle commands with distinct ids; one outcome each, in their order.
+
+        `patient`: a command whose session is missing is given back as `SessionMissing`, with nothing done, to be tried
+        again; otherwise it is refused as not found. Raises `HandledElsewhere`, and whatever a handler raises but
+        `Rejected`; the transaction must then be rolled back.
+        """
+        known = await handled.find_handled(tx, [command.message_id for command in commands])
+        fresh = [command for command in commands if command.message_id not in known]
+        answers = await self._handle(tx, fresh, patient=patient) if fresh else {}
+        outcomes = await self._keep(tx, fresh, answers)
+        return [
+            outcomes[command.message_id] if command.message_id not in known else _repeat(command, known[command.message_id])
+            for command in commands
+        ]
+
+    async def _handle(
+        self, tx: Transaction, commands: list[Command], *, patient: bool
+    ) -> dict[str, Reply | Rejected | SessionMissing]:
+        named = {command.session_id for command in commands if command.session_id is not None}
+        statuses = await handled.lock_sessions(tx, list(named)) if named else {}
+        answers: dict[str, Reply | Rejected | SessionMissing] = {}
+        at = 0
+        while at < len(commands):
+            run = _neighbours(commands, at) if commands[at].spec.name in self._batch_handlers else [commands[at]]
+            at += len(run)
+            ready = []
+            for command in run:
+                obstacle = _obstacle(command, statuses, patient=patient)
+                if obstacle is None:
+                    ready.append(command)
+                else:
+                    answers[command.message_id] = obstacle
+            if not ready:
+                continue
+            batch_handler = self._batch_handlers.get(run[0].spec.name)
+            if batch_handler is not None:
+                replies = await batch_handler(tx, ready)
+                answers |= {command.message_id: reply for command, reply in zip(ready, replies, strict=True)}
+            else:
+                answers[ready[0].message_id] = await self._single(tx, ready[0])
+            if named and not run[0].spec.needs_session:
+                # It may have opened or closed a session that the next ones need.
+                statuses = await handled.lock_sessions(tx, list(named))
+        return answers
+
+    async def _single(self, tx: Transaction, command: Command) -> Reply | Rejected:
+        try:
+            return await self._handlers[command.spec.name](tx, command)
+        except Rejected as refusal:
+            return refusal
+
+    async def _keep(
+        self, tx: Transaction, commands: list[Command], answers: dict[str, Reply | Rejected | SessionMissing]
+    ) -> dict[str, Outcome | SessionMissing]:
+        replies = [(command, answers[command.message_id]) for command in commands]
+        await _number_events(tx, [(command, reply) for command, reply in replies if isinstance(reply, Reply)])
+        outcomes: dict[str, Outcome | SessionMissing] = {}
+        records = []
+        for command, reply in replies:
+            if isinstance(reply, SessionMissing):
+                outcomes[command.message_id] = reply
+                continue
+            if isinstance(reply, Rejected):
+                outcome = Outcome(error_reply(reply), [], reply.code)
+            else:
+                events = [Publication(e.routing_key(), e.encoded().decode(), e.message_id) for e in reply.events]
+                outcome = Outcome(encode({"ok": True, "result": reply.result}), events, "ok")
+            outcomes[command.message_id] = outcome
+            records.append(
+                handled.Record(
+                    command.message_id,
+                    command.spec.name,
+                    fingerprint(command),
+                    outcome.reply.decode(),
+                    orjson.dumps(outcome.events).decode() if outcome.events else None,
+                    KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
+                )
+            )
+        if not await handled.record(tx, records):
+            raise HandledElsewhere("a command of this batch was handled by another worker meanwhile")
+        return outcomes
+
+
+def _neighbours(commands: list[Command], at: int) -> list[Command]:
+    """The run of commands from `at` on that share one name."""
+    end = at + 1
+    while end < len(commands) and commands[end].spec is commands[at].spec:
+        end += 1
+    return commands[at:end]
+
+
+def _obstacle(command: Command, statuses: dict[str, str], *, patient: bool) -> Rejected | SessionMissing | None:
+    session_id = command.session_id
+    if not command.spec.needs_session or session_id is None:
+        return None
+    status = statuses.get(session_id)
+    if status is None:
+        return SessionMissing(session_id) if patient else not_found("session", session_id)
+    if status not in OPEN:
+        return conflict(f"session {session_id!r} is {status}; nothing can be written to it", status=status)
+    return None
+
+
+def _repeat(command: Command, record: handled.Handled) -> Outcome:
+    if record.fingerprint is not None and record.fingerprint != fingerprint(command):
+        refusal = conflict(
+            f"message id {command.message_id!r} was already used for another command", message_id=command.message_id
+        )
+        return Outcome(error_reply(refusal), [], "conflict")
+    events = [Publication(*event) for event in orjson.loads(record.events)] if record.events else []
+    return Outcome(record.reply.encode(), events, "repeated")
+
+
+async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) -> None:
+    """Stamp every event with what its command says of it, and number those of each session without a gap."""
+    sessions: dict[str, Counter[str]] = {}
+    for command, reply in replies:
+        for event in reply.events:
+            event.sender_agent_id = command.sender_agent_id
+            event.correlation_id = command.message_id
+            event.priority = command.priority
+            event.hops = command.hops
+            event.trust = command.trust
+            if event.session_id is not None:
+                sessions.setdefault(event.session_id, Counter())["events"] += 1
+        if reply.counts and command.session_id is not None:
+            sessions.setdefault(command.session_id, Counter()).update(reply.counts)
+    if not sessions:
+        return
+    last = await handled.count_events(tx, {session_id: dict(counts) for session_id, counts in sessions.items()})
+    following = {session_id: last[session_id] - sessions[session_id]["events"] for session_id in last}
+    for _, reply in replies:
+        for event in reply.events:
+            if event.session_id in following:
+                following[event.session_id] += 1
+                event.session_seq = following[event.session_id]
