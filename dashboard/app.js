@@ -4,7 +4,7 @@ import { effect, html, render } from "./html.js";
 import { Header } from "./components/header.js";
 import { SignIn } from "./components/sign_in.js";
 import { Workspace } from "./components/workspace.js";
-import { addEvent, addGap, reset, startFeed } from "./feed.js";
+import { addEvent, addGap, noteCursor, reset, startFeed } from "./feed.js";
 import { listenToKeys } from "./keyboard.js";
 import { followConnection, noteEvent, startSessions, stopSessions } from "./sessions.js";
 import { gatewayUrl, signOut, socketToken, startSignIn } from "./sign_in.js";
@@ -20,6 +20,7 @@ function onSignedIn(credential) {
     url: gatewayUrl,
     onState: (state) => {
       connection.value = state;
+      noteCursor(state.cursor);
     },
     onEvent: (frame, text) => {
       addEvent(frame, text);

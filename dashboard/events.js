@@ -1,6 +1,6 @@
 // What an event frame says at a glance: its area, topic, subject and a one-line summary.
 
-import { parse } from "./times.js";
+import { count, parse } from "./times.js";
 import { webhookSummary } from "./webhooks.js";
 
 // Types offered in the filter before any event was seen.
@@ -42,9 +42,12 @@ export function topicOf(event) {
   return `${root}.${word(id)}.${last}`;
 }
 
+// Ids the server makes all look alike, so they name nothing at a glance.
+const MADE_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
 const SUBJECTS = {
   session: (e) => e.session?.title || e.session?.session_id,
-  chunk: (e) => e.chunk?.chunk_id,
+  chunk: (e) => join("/", e.chunk?.format, MADE_ID.test(e.chunk?.chunk_id) ? "" : e.chunk?.chunk_id),
   memory: (e) => join("/", e.exchange?.type, e.exchange?.key),
   task: (e) => join("/", e.task?.agent_name, e.task?.task_type),
   webhook: (e) => join("/", e.source, join(".", e.event, e.action)),
@@ -94,14 +97,14 @@ export function rowOf(event, raw) {
 
 const REASONS = {
   retention: "they are older than what the server keeps",
-  backpressure: "this page read too slowly, and the gateway dropped the least urgent",
+  backpressure: "this page read too slowly, so the gateway dropped the least urgent",
   epoch: "the event stream was started anew, and its numbering with it",
 };
 
 /** A row that says what is missing between two cursors, and why. */
 export function gapRow(frame, raw) {
   const reason = String(frame.reason ?? "unknown");
-  const range = frame.from == null ? "Some events" : `Events ${frame.from} to ${frame.to ?? "now"}`;
+  const range = frame.from == null ? "Some events" : `Events ${number(frame.from)} to ${frame.to == null ? "now" : number(frame.to)}`;
   return {
     kind: "gap",
     cursor: null,
@@ -126,6 +129,7 @@ function attempted(describe, event) {
 }
 
 const ownFields = (event) => Object.fromEntries(Object.entries(event).filter(([name]) => !ENVELOPE.has(name)));
+const number = (n) => (Number.isSafeInteger(n) ? count(n) : String(n));
 const textId = (value) => (value == null ? "" : String(value));
 const attempt = (t) => (t.attempt ? `attempt ${t.attempt} of ${t.max_attempts}` : "");
 const plural = (n, one, many = `${one}s`) => (n ? `${n} ${n === 1 ? one : many}` : "");

@@ -37,6 +37,11 @@ export function addEvent(frame, text) {
   arrivedThisSecond += 1;
 }
 
+/** Note where the stream stands before any event of it was seen. */
+export function noteCursor(at) {
+  if (at != null) cursor.value = Math.max(at, cursor.peek() ?? -1);
+}
+
 /** Take in what the gateway says is missing. */
 export const addGap = (frame, text) => add(gapRow(frame, text));
 

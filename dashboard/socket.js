@@ -9,6 +9,7 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
 const HANDSHAKE_MS = 10_000;
 const SILENCE_MS = 20_000;
+const PONG_MS = 10_000;
 const STEADY_MS = 5_000;
 // How many past events a page that has seen none yet asks for.
 const HISTORY = 200;
@@ -49,6 +50,7 @@ export class Connection {
     this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null };
     this.lastCursor = null;
     this.round = 0;
+    this.pingedAt = 0;
   }
 
   /** Connect now, whatever was planned; nothing when connected or about to be. */
@@ -119,24 +121,35 @@ export class Connection {
 
   #onLive({ cursor }) {
     clearTimeout(this.timer);
-    if (this.lastCursor === null && Number.isSafeInteger(cursor)) this.lastCursor = cursor;
-    this.#set({ phase: "live", retryAt: null, reason: "" });
+    if (this.lastCursor === null && cursor >= 0) this.lastCursor = cursor;
+    this.#set({ phase: "live", retryAt: null, reason: "", cursor: this.lastCursor });
     const since = Date.now();
     this.watch = setInterval(() => this.#watchSilence(since), 5_000);
   }
 
-  // A browser does not see protocol pings, so a quiet line is tried with a frame, and given up when still quiet.
+  // A browser does not see protocol pings, so a quiet line is tried with a frame, and given up when that stays unanswered.
   #watchSilence(liveSince) {
     const now = Date.now();
     if (now - liveSince > STEADY_MS && this.state.attempt) this.#set({ attempt: 0 });
-    const silent = now - this.heardAt;
-    if (silent > 2 * SILENCE_MS) this.#lost("The gateway fell silent");
-    else if (silent > SILENCE_MS) this.socket.send('{"type":"ping"}');
+    if (now - this.heardAt < SILENCE_MS) return;
+    const asked = this.pingedAt > this.heardAt;
+    if (asked && now - this.pingedAt > PONG_MS) this.#lost("The gateway fell silent");
+    if (asked) return;
+    this.pingedAt = now;
+    this.socket.send('{"type":"ping"}');
   }
 
   #onClose(code, reason) {
     if (STOPPING[code]) this.#halt(STOPPING[code]);
+    else if (code === 4401 && this.state.phase === "live") this.#renew();
     else this.#lost(REASONS[code] ?? (reason || `The gateway closed the connection (${code})`));
+  }
+
+  // A token's end is no failure: the next one is fetched at once.
+  #renew() {
+    this.#drop();
+    this.#set({ phase: "idle" });
+    this.start();
   }
 
   #onApiError(error) {

@@ -5,10 +5,13 @@ const pad = (n, width = 2) => String(n).padStart(width, "0");
 /** Milliseconds since the epoch of an RFC 3339 text; NaN when it is none. */
 export const parse = (text) => Date.parse(text);
 
-/** Local time of day with milliseconds, `14:03:22.184`. */
-export function clock(ms) {
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** Local time of day with milliseconds, `14:03:22.184`; of another day than today, `Nov 19 14:03`. */
+export function clock(ms, today = new Date()) {
   const t = new Date(ms);
   if (Number.isNaN(t.getTime())) return "--:--:--";
+  if (t.toDateString() !== today.toDateString()) return `${MONTHS[t.getMonth()]} ${pad(t.getDate())} ${pad(t.getHours())}:${pad(t.getMinutes())}`;
   return `${pad(t.getHours())}:${pad(t.getMinutes())}:${pad(t.getSeconds())}.${pad(t.getMilliseconds(), 3)}`;
 }
 

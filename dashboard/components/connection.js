@@ -28,18 +28,19 @@ export function ConnectionState() {
   `;
 }
 
-/** Shown while the line is down and after the first failure; says why, and when the next try is. */
+/** Says why the line is down and when the next try is; from the second try on, since the first follows at once. */
 export function ConnectionBar({ onReconnect }) {
   const { phase, attempt, retryAt, reason } = connection.value;
   const seconds = useCountdown(retryAt);
-  const trying = attempt > 0 && ["authorising", "opening", "subscribing"].includes(phase);
-  if (phase !== "waiting" && phase !== "stopped" && !trying) return null;
+  const trying = ["authorising", "opening", "subscribing"].includes(phase);
+  const down = phase === "stopped" || (attempt > 1 && (trying || phase === "waiting"));
+  if (!down) return null;
   const next = trying ? "Reconnecting…" : seconds > 0 ? `Reconnecting in ${seconds} s` : "Reconnecting…";
   return html`
     <div class="bar" data-look=${phase === "stopped" ? "stopped" : "down"}>
       <span class="bar-text">
         <strong>${sentence(reason)}</strong>
-        ${phase !== "stopped" && html`<span class="bar-next">${next}${attempt > 1 ? `, try ${attempt + (trying ? 0 : 1)}` : ""}</span>`}
+        ${phase !== "stopped" && html`<span class="bar-next">${next}<span class="bar-try">try ${attempt}</span></span>`}
       </span>
       <button class="button small" type="button" disabled=${trying} onClick=${onReconnect}><${Icon} name="retry" />Reconnect now</button>
     </div>

@@ -37,7 +37,7 @@ export function EventList() {
     </div>
     <div class="list-frame">
       <${NewRows} onClick=${toTop} />
-      <div id="feed-list" class="list" ref=${list} tabindex="0" role="listbox" aria-label="Events, newest first"
+      <div id="feed-list" class="list" ref=${list} tabindex="0" role=${rows.length ? "listbox" : "region"} aria-label="Events, newest first"
         aria-activedescendant=${current ? `row-${current.uid}` : undefined} onScroll=${onScroll}>
         ${rows.length === 0
           ? html`<${EmptyFeed} />`
@@ -47,6 +47,7 @@ export function EventList() {
                 ${rows.slice(first, last).map((row, i) => html`<${EventRow} key=${row.uid} row=${row} ...${place(row, first + i)} />`)}
               </div>
             </div>
+            ${rows.length < view.height / view.row && rows.every((row) => row.kind === "gap") && html`<${EmptyFeed} />`}
             ${rows.length >= LIMIT && html`<p class="list-end">The newest ${count(LIMIT)} events are kept here. Older ones are still on the server.</p>`}
           `}
       </div>

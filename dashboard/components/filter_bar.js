@@ -29,13 +29,13 @@ export function FilterBar() {
           onToggle=${(value) => setFilters({ types: toggled(types, value) })} onClear=${() => setFilters({ types: [] })} />
         <${Menu} label="Priority" all="Any priority" chosen=${priorities} options=${PRIORITIES.map((value) => ({ value }))}
           onToggle=${(value) => setFilters({ priorities: toggled(priorities, value) })} onClear=${() => setFilters({ priorities: [] })} />
-        ${session && html`
-          <span class="chip" title="Session ${session}">
-            <span class="chip-text">${session}</span>
-            <button type="button" aria-label="Show all sessions" onClick=${() => setFilters({ session: "" })}><${Icon} name="close" /></button>
-          </span>
-        `}
       </div>
+      ${session && html`
+        <span class="chip" title="Session ${session}">
+          <span class="chip-name">session</span><span class="chip-text">${session}</span>
+          <button type="button" aria-label="Show all sessions" onClick=${() => setFilters({ session: "" })}><${Icon} name="close" /></button>
+        </span>
+      `}
       <div class="filter-actions">
         <${PauseButton} />
         <button type="button" class="button" title="Clear the list" onClick=${clear}><${Icon} name="clear" /><span class="wide-only">Clear</span></button>

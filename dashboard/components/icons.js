@@ -5,9 +5,10 @@ import { html } from "../html.js";
 /** A railway switch: the branch leaves the main line at the point set. */
 export const Mark = () => html`
   <svg class="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-    <path class="mark-line" d="M3 23h26" />
-    <path class="mark-branch" d="M8 23c8.5 0 5.5-14 14-14h7" />
-    <circle class="mark-point" cx="8" cy="23" r="3.6" />
+    <rect class="mark-ground" width="32" height="32" rx="8" />
+    <path class="mark-line" d="M6 22h20" />
+    <path class="mark-branch" d="M10 22c8 0 5-12 12-12h4" />
+    <circle class="mark-point" cx="10" cy="22" r="3.2" />
   </svg>
 `;
 

@@ -1,13 +1,13 @@
 // A button that opens a list of things to tick.
 
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { Icon } from "./icons.js";
 
 /** `options` are `{value, label, area?}`; `chosen` their values. An empty choice means all, and reads `all`. */
 export function Menu({ label, all, options, chosen, onToggle, onClear }) {
   const [open, setOpen] = useState(false);
   const root = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return undefined;
     const outside = (event) => !root.current.contains(event.target) && setOpen(false);
     document.addEventListener("pointerdown", outside);

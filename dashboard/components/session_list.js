@@ -41,8 +41,8 @@ function SessionItem({ session, chosen, at }) {
           <span class="session-title cut">${session.title || session.session_id}</span>
           <time class="session-time" datetime=${session.last_activity} title="Last activity ${absolute(last)}">${ago(last, at)}</time>
         </span>
-        <span class="session-bottom cut">
-          <span class="session-status">${session.status}</span>
+        <span class="session-bottom cut" title=${[session.status, ...counts].join(" · ")}>
+          <span class=${session.status === "active" ? "visually-hidden" : "session-status"}>${session.status}</span>
           ${(counts.length ? counts : ["nothing in it yet"]).map((text) => html`<span>${text}</span>`)}
         </span>
       </button>
