@@ -70,7 +70,9 @@ def configure(service: str, *, form: Literal["auto", "json", "console"] = "auto"
     if not console:
         structlog.contextvars.bind_contextvars(service=service)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_record, *render], foreign_pre_chain=shared))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[_drop_record, *render], foreign_pre_chain=shared)
+    )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 

@@ -38,7 +38,9 @@ class Settings(BaseSettings):
 class DoorSettings(Settings):
     """What the services with a door to the outside need besides: the secrets that keys and tokens are checked with."""
 
-    database_url: SecretStr = Field(SecretStr(""), alias="DATABASE_URL", description="not used: a door opens no database")
+    database_url: SecretStr = Field(
+        SecretStr(""), alias="DATABASE_URL", description="not used: a door opens no database"
+    )
     secret: SecretStr = Field(alias="SWITCHYARD_SECRET", min_length=16)
     gateway_url: str = Field("", alias="SWITCHYARD_GATEWAY_URL")
     allowed_origins: str = Field("", alias="SWITCHYARD_ALLOWED_ORIGINS")
@@ -54,5 +56,3 @@ class DoorSettings(Settings):
         if self.allowed_origins:
             return frozenset(origin.strip().rstrip("/") for origin in self.allowed_origins.split(","))
         return frozenset(f"http://{host}:{self.ingress_port}" for host in ("127.0.0.1", "localhost"))
-
-

@@ -39,7 +39,9 @@ def trace_id(traceparent: str) -> str:
 @contextmanager
 def span(name: str, traceparents: list[str], **attributes: str | int) -> Iterator[None]:
     """A span around a unit of work, linked to the traces it serves. Costs nearly nothing without a collector."""
-    links = [trace.Link(trace.get_current_span(extract({"traceparent": each})).get_span_context()) for each in traceparents]
+    links = [
+        trace.Link(trace.get_current_span(extract({"traceparent": each})).get_span_context()) for each in traceparents
+    ]
     with _tracer.start_as_current_span(name, links=links, attributes=attributes):
         yield
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -79,10 +79,12 @@ class GroupCommit:
         self._handlers = handlers
         self._batch_handlers = batch_handlers
 
-    async def run(self, tx: Transaction, commands: list[Command], *, patient: bool) -> list[Outcome | SessionMissing]:
+    async def run(
+        self, tx: Transaction, commands: list[Command], *, patient: Set[str]
+    ) -> list[Outcome | SessionMissing]:
         """Handle commands with distinct ids; one outcome each, in their order.
 
-        `patient`: a command whose session is missing is given back as `SessionMissing`, with nothing done, to be tried
+        `patient` holds message ids: such a command whose session is missing is given back as `SessionMissing`, with nothing done, to be tried
         again; otherwise it is refused as not found. Raises `HandledElsewhere`, and whatever a handler raises but
         `Rejected`; the transaction must then be rolled back.
         """
@@ -91,12 +93,14 @@ class GroupCommit:
         answers = await self._handle(tx, fresh, patient=patient) if fresh else {}
         outcomes = await self._keep(tx, fresh, answers)
         return [
-            outcomes[command.message_id] if command.message_id not in known else _repeat(command, known[command.message_id])
+            outcomes[command.message_id]
+            if command.message_id not in known
+            else _repeat(command, known[command.message_id])
             for command in commands
         ]
 
     async def _handle(
-        self, tx: Transaction, commands: list[Command], *, patient: bool
+        self, tx: Transaction, commands: list[Command], *, patient: Set[str]
     ) -> dict[str, Reply | Rejected | SessionMissing]:
         named = {command.session_id for command in commands if command.session_id is not None}
         statuses = await handled.lock_sessions(tx, list(named)) if named else {}
@@ -154,7 +158,7 @@ class GroupCommit:
                     command.spec.name,
                     fingerprint(command),
                     outcome.reply.decode(),
-                    orjson.dumps(outcome.events).decode() if outcome.events else None,
+                    orjson.dumps([[*each] for each in outcome.events]).decode() if outcome.events else None,
                     KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
                 )
             )
@@ -171,13 +175,13 @@ def _neighbours(commands: list[Command], at: int) -> list[Command]:
     return commands[at:end]
 
 
-def _obstacle(command: Command, statuses: dict[str, str], *, patient: bool) -> Rejected | SessionMissing | None:
+def _obstacle(command: Command, statuses: dict[str, str], *, patient: Set[str]) -> Rejected | SessionMissing | None:
     session_id = command.session_id
     if not command.spec.needs_session or session_id is None:
         return None
     status = statuses.get(session_id)
     if status is None:
-        return SessionMissing(session_id) if patient else not_found("session", session_id)
+        return SessionMissing(session_id) if command.message_id in patient else not_found("session", session_id)
     if status not in OPEN:
         return conflict(f"session {session_id!r} is {status}; nothing can be written to it", status=status)
     return None

@@ -112,7 +112,9 @@ class Connection(asyncio.Protocol):
             return
         try:
             async with asyncio.timeout(2):
-                await self.call(amqp.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0), channel=0)
+                await self.call(
+                    amqp.Connection.Close(reply_code=200, reply_text="bye", class_id=0, method_id=0), channel=0
+                )
         except (TimeoutError, Unavailable):
             pass  # it is closed in any case
         self._lose("closed")
@@ -120,7 +122,9 @@ class Connection(asyncio.Protocol):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     def _lose(self, reason: str) -> None:
@@ -143,7 +147,16 @@ class Connection(asyncio.Protocol):
 
     # Publishing
 
-    def send(self, exchange: str, routing_key: str, body: bytes, *, message_id: str = "", mandatory: bool = True, **properties: Any) -> asyncio.Future[None]:
+    def send(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        *,
+        message_id: str = "",
+        mandatory: bool = True,
+        **properties: Any,
+    ) -> asyncio.Future[None]:
         """Publish; the future resolves at the broker's confirm.
 
         It fails with `Unavailable` (refused: certainly not kept), `Unconfirmed` (lost before the confirm) or
@@ -154,7 +167,14 @@ class Connection(asyncio.Protocol):
             confirm.set_exception(Unavailable(self.closed.result()))
             return confirm
         data = frames.publish_frames(
-            CHANNEL, self._frame_max, exchange, routing_key, body, mandatory=mandatory, message_id=message_id, **properties
+            CHANNEL,
+            self._frame_max,
+            exchange,
+            routing_key,
+            body,
+            mandatory=mandatory,
+            message_id=message_id,
+            **properties,
         )
         self._published += 1
         self._unconfirmed[self._published] = (confirm, message_id)
@@ -182,7 +202,9 @@ class Connection(asyncio.Protocol):
         tag = f"{queue}-{len(self._consumers)}"
         # Before the broker's answer, since the first deliveries may come in the same read.
         self._consumers[tag] = on_deliveries
-        await self.call(amqp.Basic.Consume(queue=queue, consumer_tag=tag, no_ack=no_ack, arguments=dict(arguments or {})))
+        await self.call(
+            amqp.Basic.Consume(queue=queue, consumer_tag=tag, no_ack=no_ack, arguments=dict(arguments or {}))
+        )
         return tag
 
     async def cancel(self, tag: str) -> None:

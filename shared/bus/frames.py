@@ -86,7 +86,14 @@ def publish_frames(
     if len(header) + FRAME_OVERHEAD > frame_max:
         raise ValueError(f"the message's headers take {len(header)} bytes, a frame holds {frame_max}")
     head = FRAME_HEADER.pack
-    parts = [head(METHOD, channel, len(method)), method, FRAME_END, head(HEADER, channel, len(header)), header, FRAME_END]
+    parts = [
+        head(METHOD, channel, len(method)),
+        method,
+        FRAME_END,
+        head(HEADER, channel, len(header)),
+        header,
+        FRAME_END,
+    ]
     limit = frame_max - FRAME_OVERHEAD
     for start in range(0, len(body), limit):
         piece = body if len(body) <= limit else body[start : start + limit]

@@ -110,4 +110,5 @@ async def record(tx: Transaction, records: Sequence[Record]) -> bool:
 
 async def mark_published(tx: Transaction, message_ids: Sequence[str]) -> None:
     """Forget the events of these messages: the broker has them."""
-    await tx.execute(_MARK_PUBLISHED, {"ids": list(message_ids)})
+    if message_ids:
+        await tx.execute(_MARK_PUBLISHED, {"ids": list(message_ids)})

@@ -51,7 +51,9 @@ class Publisher:
                     self.on_lost(reason)
             except (Unavailable, TimeoutError) as error:
                 if not said_away:
-                    log.warning("broker_away", role="publisher", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS)
+                    log.warning(
+                        "broker_away", role="publisher", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS
+                    )
                     said_away = True
             finally:
                 self._ready.clear()
@@ -67,14 +69,18 @@ class Publisher:
         """Wait until there is a connection."""
         await self._ready.wait()
 
-    def send(self, exchange: str, routing_key: str, body: bytes, *, message_id: str, **properties: Any) -> asyncio.Future[None]:
+    def send(
+        self, exchange: str, routing_key: str, body: bytes, *, message_id: str, **properties: Any
+    ) -> asyncio.Future[None]:
         """Publish without waiting; the future resolves at the confirm (errors: see `Connection.send`).
 
         Pipelining is for callers that bound what they have under way themselves.
         """
         if self._connection is None or self._connection.blocked:
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            refused.set_exception(Unavailable("the broker is away" if self._connection is None else "the broker is blocked"))
+            refused.set_exception(
+                Unavailable("the broker is away" if self._connection is None else "the broker is blocked")
+            )
             return refused
         return self._connection.send(exchange, routing_key, body, message_id=message_id, **properties)
 

@@ -8,7 +8,7 @@ from shared.bus.bodies import packed
 from shared.bus.frames import Delivery
 from shared.bus.publisher import REPLIES, Publisher
 from shared.bus.topology import COMMANDS
-from shared.errors import ERROR_CODES, Rejected, Unavailable
+from shared.errors import ERROR_CODES, ErrorCode, Rejected, Unavailable
 from shared.messages import CommandSpec, check_json, encode_command, new_id, spec_of
 
 
@@ -42,7 +42,12 @@ class Rpc:
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[correlation_id] = reply
         body, encoding = packed(body)
-        address = {"reply_to": REPLIES, "correlation_id": correlation_id, "content_encoding": encoding, "headers": headers}
+        address = {
+            "reply_to": REPLIES,
+            "correlation_id": correlation_id,
+            "content_encoding": encoding,
+            "headers": headers,
+        }
         try:
             async with asyncio.timeout(wait + deadline):
                 if spec.reads:
@@ -69,7 +74,7 @@ class Rpc:
             result: dict[str, Any] = reply["result"]
             return result
         error = reply["error"]
-        code = error["code"] if error["code"] in ERROR_CODES else "internal"
+        code: ErrorCode = error["code"] if error["code"] in ERROR_CODES else "internal"
         raise Rejected(code, error["message"], **error.get("details", {}))
 
     def _on_replies(self, deliveries: list[Delivery]) -> None:

@@ -122,7 +122,9 @@ async def last_offset(url: str, *, name: str) -> int:
     """The offset of the newest event in the stream, -1 when it is empty. Raises `Unavailable`."""
     async with await Connection.open(url, name=f"{name} reader") as connection:
         arrived: asyncio.Queue[list[Delivery]] = asyncio.Queue()
-        await connection.consume(EVENT_LOG, arrived.put_nowait, prefetch=PREFETCH, arguments={"x-stream-offset": "last"})
+        await connection.consume(
+            EVENT_LOG, arrived.put_nowait, prefetch=PREFETCH, arguments={"x-stream-offset": "last"}
+        )
         newest = -1
         try:
             # The last chunk comes at once; a short silence says that all of it is here.

@@ -12,7 +12,9 @@ from shared.messages.session import Cursor, Limit
 MemoryType = Literal["idea", "decision", "question", "action_item", "context", "preference", "fact", "risk"]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Tags = Annotated[list[Tag], Field(max_length=100)]
-Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$")]
+Moment = Annotated[
+    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$")
+]
 
 
 class Memory(Model):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from shared.messages.envelope import COMMANDS, CommandData, CommandSpec
 from shared.messages.json_text import JsonText
 
-Data = TypeVar("Data", bound=type[CommandData])
+Data = TypeVar("Data", bound=CommandData)
 
 
 def command(
@@ -18,14 +18,14 @@ def command(
     creates: bool = False,
     public: bool = True,
     needs_session: bool | None = None,
-) -> Callable[[Data], Data]:
+) -> Callable[[type[Data]], type[Data]]:
     """Declare a command: the class below becomes the fields of its `data`, its name in snake_case the command's name.
 
     `needs_session` says that the worker runtime locks the session named in `data` and refuses a missing or closed one;
     by default true for every writing command that has a `session_id`.
     """
 
-    def enter(data: Data) -> Data:
+    def enter(data: type[Data]) -> type[Data]:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", data.__name__).lower()
         if name in COMMANDS:
             raise ValueError(f"the command {name!r} is declared twice")

@@ -133,5 +133,3 @@ class TaskDead(TaskEvent):
 
     topic: ClassVar = "task.{session_id}.dead"
     type: Literal["task_dead"] = "task_dead"
-
-

@@ -1,0 +1,99 @@
+"""After the commit: publish a batch's events, confirmed, then its replies; what the broker has is then marked."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.bus.bodies import packed
+from shared.bus.commit import Outcome
+from shared.bus.handled import mark_published
+from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.topology import EVENTS
+from shared.database import Database, is_transient
+from shared.errors import BusError
+from shared.logs import get_logger
+from shared.telemetry import EVENTS_PUBLISHED
+
+log = get_logger()
+
+
+class Outbox:
+    """Publishes what commits left behind. The commands themselves stay unacknowledged until it is done."""
+
+    def __init__(self, publisher: Publisher, database: Database) -> None:
+        self._publisher = publisher
+        self._database = database
+        self._published: list[str] = []
+
+    def send(self, outcomes: list[Outcome]) -> "asyncio.Future[list[None | BaseException]] | None":
+        """Publish every event of a batch, in order, without waiting. Call it right after the commit, before the next one's."""
+        confirms = [
+            self._publish(event.routing_key, event.body.encode(), event.message_id)
+            for outcome in outcomes
+            for event in outcome.events
+        ]
+        return asyncio.gather(*confirms, return_exceptions=True) if confirms else None
+
+    async def deliver(
+        self, outcomes: list[tuple[str, Outcome]], sent: "asyncio.Future[list[None | BaseException]] | None"
+    ) -> None:
+        """Wait for the confirms of what `send` began, and publish again, as often as needed, what was not confirmed."""
+        events = [event for _, outcome in outcomes for event in outcome.events]
+        failed = events
+        if sent is not None:
+            failed = [event for event, error in zip(events, await sent, strict=True) if error is not None]
+        while failed:
+            await asyncio.sleep(RECONNECT_SECONDS)
+            await self._publisher.wait_connected()
+            again = await asyncio.gather(
+                *(self._publish(event.routing_key, event.body.encode(), event.message_id) for event in failed),
+                return_exceptions=True,
+            )
+            faults = [error for error in again if error is not None]
+            if faults:
+                log.warning(
+                    "events_not_confirmed", events=len(faults), reason=str(faults[0]), retry_s=RECONNECT_SECONDS
+                )
+            failed = [event for event, error in zip(failed, again, strict=True) if error is not None]
+        EVENTS_PUBLISHED.inc(len(events))
+        self._published += [message_id for message_id, outcome in outcomes if outcome.events]
+
+    def _publish(self, routing_key: str, body: bytes, message_id: str) -> asyncio.Future[None]:
+        body, encoding = packed(body)
+        return self._publisher.send(EVENTS, routing_key, body, message_id=message_id, content_encoding=encoding)
+
+    def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
+        """Send a reply to whoever may still be waiting for it; a lost one is asked for again."""
+        body, encoding = packed(body)
+        self._publisher.send(
+            "", reply_to, body, message_id="", mandatory=False, persistent=False,
+            correlation_id=correlation_id, content_encoding=encoding,
+        ).add_done_callback(_forget)  # fmt: skip
+
+    @contextmanager
+    def marking(self) -> Iterator[list[str]]:
+        """The messages whose events the broker has by now, to be marked in a transaction within the block."""
+        published, self._published = self._published, []
+        try:
+            yield published
+        except BaseException:
+            self._published += published
+            raise
+
+    async def mark_idle(self) -> None:
+        """Mark them in a transaction of its own, when no command has come to carry it."""
+        if not self._published:
+            return
+        try:
+            with self.marking() as published:
+                async with self._database.transaction() as tx:
+                    await mark_published(tx, published)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("events_not_marked", reason=str(error))
+
+
+def _forget(confirm: asyncio.Future[None]) -> None:
+    if not confirm.cancelled() and isinstance(error := confirm.exception(), BusError):
+        log.debug("reply_lost", reason=str(error))

@@ -1,0 +1,123 @@
+"""Reading commands, on FastStream: answered side by side, never recorded, gone when nobody waits for them any more."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from faststream import AckPolicy
+from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+
+from shared.bus.bodies import MAX_BODY, packed
+from shared.bus.commit import error_reply
+from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.topology import queries_queue
+from shared.database import Database, Transaction, is_transient
+from shared.errors import BusError, Rejected
+from shared.logs import get_logger
+from shared.messages import Command, decode_command, encode
+from shared.telemetry import QUERIES, span, trace_id
+
+QueryHandler = Callable[[Transaction, Command], Awaitable[dict[str, Any]]]
+# Reads under way at once; more wait in the broker, each no longer than its asker.
+CONCURRENT_READS = 16
+log = get_logger()
+
+
+class QueryServer:
+    """Answers the reading commands of some areas."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        areas: Sequence[str],
+        database: Database,
+        publisher: Publisher,
+        handlers: Mapping[str, QueryHandler],
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._handlers = handlers
+        self._broker = RabbitBroker(
+            url,
+            apply_types=False,
+            reconnect_interval=RECONNECT_SECONDS,
+            graceful_timeout=5,
+            default_channel=Channel(prefetch_count=CONCURRENT_READS),
+            logger=logging.getLogger("faststream"),
+        )
+        for area in areas:
+            self._broker.subscriber(
+                # Made by the publisher; a passive declaration is restored with the connection.
+                RabbitQueue(queries_queue(area), durable=True, declare=False),
+                # A read that dies with its worker is asked again by whoever still wants it.
+                ack_policy=AckPolicy.ACK_FIRST,
+                decoder=_as_it_came,
+                no_reply=True,
+            )(self._answer)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            await self._publisher.wait_connected()
+            try:
+                async with asyncio.timeout(10):
+                    await self._broker.start()
+                break
+            except (OSError, TimeoutError, RuntimeError) as error:
+                log.warning("queries_not_started", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._broker.stop()
+
+    async def _answer(self, message: RabbitMessage) -> None:
+        raw = message.raw_message
+        try:
+            body = raw.body if raw.content_encoding in (None, "") else _refuse_encoding(raw.content_encoding)
+            command = decode_command(body)
+            traceparent = str(raw.headers.get("traceparent") or "")
+            with QUERIES.labels(command.spec.name).time(), span("query", [traceparent] if traceparent else []):
+                async with self._database.reading() as tx:
+                    result = await self._handlers[command.spec.name](tx, command)
+            log.debug(
+                "query_answered",
+                command=command.spec.name,
+                message_id=command.message_id,
+                trace_id=trace_id(traceparent),
+            )
+            reply = encode({"ok": True, "result": result})
+            if len(reply) > MAX_BODY:
+                raise Rejected("too_large", f"the answer would take {len(reply)} bytes; ask for less with `limit`")
+        except Rejected as refusal:
+            reply = error_reply(refusal)
+        except Exception as error:
+            reply = error_reply(_fault(error, raw.routing_key))
+        if raw.reply_to:
+            body, encoding = packed(reply)
+            sent = self._publisher.send(
+                "", raw.reply_to, body, message_id="", mandatory=False, persistent=False,
+                correlation_id=raw.correlation_id or "", content_encoding=encoding,
+            )  # fmt: skip
+            try:
+                await sent
+            except BusError as error:
+                log.info("reply_lost", reason=str(error))
+
+
+def _fault(error: Exception, routing_key: str | None) -> Rejected:
+    if is_transient(error):
+        log.warning("database_away", reason=str(error).split("\n")[0], routing_key=routing_key)
+        return Rejected("unavailable", "the database is away; try again in a moment")
+    log.error("query_failed", routing_key=routing_key, exc_info=error)
+    return Rejected("internal", f"the query failed: {type(error).__name__}")
+
+
+def _refuse_encoding(encoding: str) -> bytes:
+    raise Rejected("invalid", f"a reading command travels uncompressed, not as {encoding!r}")
+
+
+async def _as_it_came(message: RabbitMessage) -> RabbitMessage:
+    return message
