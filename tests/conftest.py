@@ -19,9 +19,11 @@ import psutil
 import psycopg
 import pytest
 
+from cli.local.environment import free_environment
 from cli.local.postgres import Postgres
-from cli.local.processes import LocalError
+from cli.local.processes import LocalError, last_lines
 from cli.local.rabbitmq import RabbitMQ, find_server
+from cli.local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "switchyard_template"
@@ -128,6 +130,37 @@ def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
 def fresh_amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     """A fresh virtual host for one test (10 ms)."""
     yield from _vhost(rabbitmq)
+
+
+@pytest.fixture(scope="module")
+def stack(
+    module_database_url: str, amqp_url: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stack]:
+    """Every service, on the run's servers with a database and a virtual host of the module's own."""
+    environment = free_environment(DATABASE_URL=module_database_url, AMQP_URL=amqp_url)
+    data = tmp_path_factory.mktemp("stack")
+    with Stack(data, environment) as running:
+        yield running
+    if request.session.testsfailed:
+        sys.stderr.write(f"--- end of the stack's log ---\n{last_lines(data / 'stack.log', 60)}\n")
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+    """Makes stacks of a test's own (not started), with servers of their own unless told a URL; they end with the test.
+
+    `make_stack(services=[…], **environment)`.
+    """
+    require_rabbitmq()
+    made: list[Stack] = []
+
+    def make(services: list[str] | None = None, **environment: str) -> Stack:
+        made.append(Stack(tmp_path / f"stack-{len(made)}", free_environment(**environment), services))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
 
 
 def require_rabbitmq() -> None:

@@ -123,7 +123,12 @@ class Postgres:
         with self.log.open("ab") as log:
             # SIGINT is PostgreSQL's fast shutdown: left alone by us, it closes its data properly.
             self._process = spawn(
-                self._as_server(command), env=_environment(), cwd=self.data, output=log, death_signal="INT"
+                command,
+                env=_environment(),
+                cwd=self.data,
+                output=log,
+                death_signal="INT",
+                identity=self._identity_words(SERVER_UID),
             )
         self._wanted = True
 
@@ -172,9 +177,9 @@ class Postgres:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         # initdb wants a user with a name, the server does not.
-        maker = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-        if maker is not None:
-            os.chown(draft, maker, maker)
+        root = os.geteuid() == 0
+        maker = pwd.getpwnam("nobody").pw_uid if root else os.geteuid()
+        os.chown(draft, maker, -1)
         with _password_file(self._password, maker) as file:
             initdb = [str(binaries() / "initdb"), "-D", str(draft), "-U", USER, f"--pwfile={file}"]
             initdb += [
@@ -187,14 +192,14 @@ class Postgres:
             self._run(initdb, maker)
             single = [str(binaries() / "postgres"), "--single", "-D", str(draft), "postgres"]
             self._run(single, maker, stdin=f"create database {DATABASE}\n")
-        if maker is not None:
+        if root:
             for path in (draft, *draft.rglob("*")):
                 os.chown(path, SERVER_UID, SERVER_UID)
         draft.replace(self.cluster)
 
-    def _run(self, command: list[str], uid: int | None, stdin: str = "") -> None:
+    def _run(self, command: list[str], uid: int, stdin: str = "") -> None:
         done = subprocess.run(
-            self._as_server(command, uid),
+            [*self._identity_words(uid), *command],
             input=stdin,
             capture_output=True,
             text=True,
@@ -205,10 +210,10 @@ class Postgres:
         if done.returncode:
             raise LocalError(f"PostgreSQL could not make its cluster in {self.data}:\n{done.stderr.strip()}")
 
-    def _as_server(self, command: list[str], uid: int | None = SERVER_UID) -> list[str]:
-        """The command as a plain user when we are root; that user may still pass through folders like /root."""
+    def _identity_words(self, uid: int) -> list[str]:
+        """What makes a command run as a plain user when we are root; that user may still pass through /root."""
         if os.geteuid() != 0:
-            return command
+            return []
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise LocalError(
@@ -218,7 +223,7 @@ class Postgres:
             folder.stat().st_mode & 0o001 for path in (self.data, binaries()) for folder in (path, *path.parents)
         )
         reach = [] if passable else ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-        return [setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reach, "--", *command]
+        return [setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reach, "--"]
 
     def _clear_stale_lock(self) -> None:
         """Remove a killed server's lock file, even when its process id belongs to another program by now."""
@@ -253,11 +258,10 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def _password_file(password: str, owner: int | None) -> Iterator[Path]:
+def _password_file(password: str, owner: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "password"
         write_private(file, password)
-        if owner is not None:
-            os.chown(folder, owner, owner)
-            os.chown(file, owner, owner)
+        os.chown(folder, owner, -1)
+        os.chown(file, owner, -1)
         yield file

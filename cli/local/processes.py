@@ -51,11 +51,16 @@ def spawn(
     cwd: Path,
     output: int | IO[bytes],
     death_signal: str = "KILL",
+    identity: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a guarded child in its own process group, with no standard input and both outputs going to `output`."""
+    """Start a guarded child in its own process group, with no standard input and both outputs going to `output`.
+
+    `identity`: words before the command that change its user. The guard comes after them, since a process that
+    changes its user loses it.
+    """
     raise_file_limit()
     return subprocess.Popen(
-        guarded(command, death_signal),
+        [*identity, *guarded(command, death_signal)],
         env=dict(env),
         cwd=cwd,
         stdin=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -28,6 +27,17 @@ def find_server() -> Path | None:
     """The `rabbitmq-server` script of this machine, or None."""
     found = next((place for place in PLACES if Path(place).exists()), None) or shutil.which("rabbitmq-server")
     return Path(found) if found else None
+
+
+def answers_amqp(port: int) -> bool:
+    """True when a real AMQP connection could begin: the broker greets back with Connection.Start."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.settimeout(2)
+            connection.sendall(GREETING)
+            return connection.recv(1) == b"\x01"
+    except OSError:
+        return False
 
 
 class RabbitMQ:
@@ -112,8 +122,8 @@ class RabbitMQ:
 
     def wait(self, seconds: float = 60) -> None:
         """Return when the port answers AMQP; LocalError with the end of the log when that does not happen."""
-        wait_for(lambda: self._answers() or not self.running, seconds)
-        if not self.running or not self._answers():
+        wait_for(lambda: answers_amqp(self.port) or not self.running, seconds)
+        if not self.running or not answers_amqp(self.port):
             self.kill()
             raise LocalError(f"RabbitMQ did not start. The end of {self.log}:\n{last_lines(self.log)}")
 
@@ -230,14 +240,3 @@ class RabbitMQ:
             "RUNNING_UNDER_SYSTEMD": "true",
             "LC_ALL": "C.UTF-8",
         }
-
-    def _answers(self) -> bool:
-        """True when a real AMQP connection could begin: the node sends Connection.Start."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.settimeout(2)
-                connection.sendall(GREETING)
-                return connection.recv(1) == b"\x01"
-        except OSError:
-            time.sleep(0.03)
-            return False
