@@ -12,7 +12,7 @@ export const KNOWN_TYPES = [
 
 const ENVELOPE = new Set([
   "message_id", "type", "timestamp", "sender_agent_id", "session_id", "sidebar_id", "priority", "correlation_id",
-  "session_seq", "hops", "trust", "context_id", "cursor", "traceparent",
+  "session_seq", "hops", "trust", "context_id", "cursor", "since", "traceparent",
 ]);
 
 const AREAS = [

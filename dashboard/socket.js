@@ -13,6 +13,8 @@ const PONG_MS = 10_000;
 const STEADY_MS = 5_000;
 // How many past events a page that has seen none yet asks for.
 const HISTORY = 200;
+// Urgent events may overtake others, so a resumed connection can bring some of the last ones again.
+const REMEMBERED = 5_000;
 
 const CONTROL = new Set(["connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack"]);
 
@@ -48,7 +50,9 @@ export class Connection {
   constructor({ token, url, onState, onEvent, onGap, onRefused }) {
     Object.assign(this, { token, url, onState, onEvent, onGap, onRefused });
     this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null };
-    this.lastCursor = null;
+    // Everything up to this cursor has come: where to resume from.
+    this.upTo = null;
+    this.seen = new Set();
     this.round = 0;
     this.pingedAt = 0;
   }
@@ -92,8 +96,7 @@ export class Connection {
       return;
     }
     if (!CONTROL.has(frame.type)) {
-      if (Number.isSafeInteger(frame.cursor)) this.lastCursor = Math.max(frame.cursor, this.lastCursor ?? -1);
-      this.onEvent(frame, text);
+      if (this.#isNew(frame)) this.onEvent(frame, text);
     } else if (frame.type === "connected") {
       this.#subscribe(frame);
     } else if (frame.type === "subscribed") {
@@ -105,24 +108,44 @@ export class Connection {
     }
   }
 
+  // An event that overtook older ones says in `since` from where to resume; any other stands for all before it.
+  #isNew({ cursor, since }) {
+    if (!Number.isSafeInteger(cursor)) return true;
+    this.upTo = Number.isSafeInteger(since) ? since : cursor;
+    if (this.seen.has(cursor)) return false;
+    this.seen.add(cursor);
+    if (this.seen.size > REMEMBERED) this.seen.delete(this.seen.values().next().value);
+    return true;
+  }
+
   #subscribe({ cursor, epoch }) {
     const head = Number.isSafeInteger(cursor) ? cursor : 0;
-    const since = this.lastCursor ?? Math.max(-1, head - HISTORY);
-    this.historyTo = this.lastCursor === null ? head : -1;
+    this.#noteEpoch(epoch, head);
+    this.historyTo = this.upTo === null ? head : -1;
+    this.upTo ??= Math.max(-1, head - HISTORY);
+    const since = this.upTo;
     this.#set({ phase: "subscribing", epoch });
     this.socket.send(JSON.stringify({ type: "subscribe", topics: ["#"], mode: "everything", since }));
   }
 
+  // A new epoch whose cursors begin below ours has forgotten what we were at.
+  #noteEpoch(epoch, head) {
+    if (this.state.epoch === null || this.state.epoch === epoch) return;
+    this.seen.clear();
+    if (!(this.upTo > head)) return;
+    const gap = { type: "gap", from: this.upTo + 1, to: null, reason: "epoch" };
+    this.upTo = null;
+    this.onGap(gap, JSON.stringify(gap));
+  }
+
   // Asking for the last few events of a short log is no loss, so what retention lacks of them is not shown.
   #onGapFrame(frame, text) {
-    if (Number.isSafeInteger(frame.to)) this.lastCursor = Math.max(frame.to, this.lastCursor ?? -1);
     if (frame.reason !== "retention" || !(frame.to <= this.historyTo)) this.onGap(frame, text);
   }
 
   #onLive({ cursor }) {
     clearTimeout(this.timer);
-    if (this.lastCursor === null && cursor >= 0) this.lastCursor = cursor;
-    this.#set({ phase: "live", retryAt: null, reason: "", cursor: this.lastCursor });
+    this.#set({ phase: "live", retryAt: null, reason: "", cursor: cursor >= 0 ? cursor : null });
     const since = Date.now();
     this.watch = setInterval(() => this.#watchSilence(since), 5_000);
   }

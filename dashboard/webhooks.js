@@ -27,7 +27,7 @@ const GITHUB = {
 /** The repository, what happened and who did it, as far as the payload says so. */
 export function webhookSummary(event) {
   const payload = event.payload;
-  if (event.payload_ref) return "The payload is large and kept apart: open the event for its address";
+  if (event.payload_ref) return `The payload is over 1 MB: GET /api/deliveries/${event.payload_ref} gives it`;
   if (payload === null || typeof payload !== "object") return String(payload ?? "");
   const what = GITHUB[event.event]?.(payload) ?? byNoun(payload) ?? "";
   const parts = [payload.repository?.full_name ?? payload.organization?.login, what, payload.sender?.login && `by ${payload.sender.login}`];

@@ -1,4 +1,4 @@
-"""One Chromium for a module, and pages that fail their test on a console error, a policy violation or a foreign request."""
+"""One Chromium for a module, and pages that fail their test on console errors, policy violations, foreign requests."""
 
 import os
 import re
@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from cli.local.stack import Stack
 from shared.auth import login_code
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -89,6 +90,12 @@ class Watched:
         own = self.site.gateway_url() if url.startswith("ws") else self.site.url
         if urlsplit(url).netloc != urlsplit(own).netloc:
             self.foreign.append(url)
+
+
+@pytest.fixture(scope="module")
+def site(stack: Stack) -> Site:
+    """The module's stack."""
+    return Site(stack.api_url, stack.api_key, stack.environment.get("SWITCHYARD_SECRET"))
 
 
 @pytest.fixture(scope="session")
