@@ -6,16 +6,18 @@ import argparse
 import asyncio
 import importlib
 import json
-import resource
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from bench import report
 from bench.figures import Benchmark
 from bench.plan import Plan
+from cli.local.processes import LocalError, raise_file_limit
 
 NAMES = ("ingress", "fanout", "path", "growth")
 
@@ -41,40 +43,50 @@ def arguments() -> argparse.Namespace:
     return chosen
 
 
-def raise_file_limit() -> None:
-    """A thousand sockets a server, and the broker's own files: as many as the machine allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def run_all(names: list[str], plan: Plan, console: Console) -> list[Benchmark]:
-    results = []
+async def run_all(names: list[str], plan: Plan, console: Console) -> tuple[list[Benchmark], bool]:
+    """Run them in turn; one that fails says why and leaves the others alone. Returns whether all went well."""
+    results, well = [], True
     for name in names:
-        benchmark: Benchmark = await importlib.import_module(f"bench.{name}").run(plan)
+        try:
+            benchmark: Benchmark = await importlib.import_module(f"bench.{name}").run(plan)
+        except (RuntimeError, LocalError, OSError) as error:
+            console.print(f"[red]{name} failed:[/red] {escape(str(error))}")
+            well = False
+            continue
         report.print_table(benchmark, console)
         results.append(benchmark)
     plan.noise.sample()
     report.print_noise(plan.noise, console)
-    return results
+    return results, well
 
 
 def main() -> None:
     chosen = arguments()
     raise_file_limit()
-    stderr = chosen.json == "-"
-    console = Console(stderr=stderr, width=None if (sys.stderr if stderr else sys.stdout).isatty() else 130)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything started is stopped
+    out = sys.stderr if chosen.json == "-" else sys.stdout
+    console = Console(file=out, width=None if out.isatty() else 130)
     with tempfile.TemporaryDirectory(prefix="switchyard-bench-") as directory, console.status("starting") as status:
         plan = Plan(
-            directory=Path(directory), runs=chosen.runs, seconds=chosen.seconds, minutes=chosen.minutes, rows=chosen.rows,
-            only=frozenset(chosen.only), say=status.update,
-        )  # fmt: skip
-        results = asyncio.run(run_all(chosen.names or list(NAMES), plan, console))
+            directory=Path(directory),
+            runs=chosen.runs,
+            seconds=chosen.seconds,
+            minutes=chosen.minutes,
+            rows=chosen.rows,
+            only=frozenset(chosen.only),
+            say=status.update,
+        )
+        try:
+            results, well = asyncio.run(run_all(chosen.names or list(NAMES), plan, console))
+        except KeyboardInterrupt:
+            sys.exit(130)
     if chosen.json:
         text = json.dumps(report.as_json(results, plan.noise), indent=2)
         if chosen.json == "-":
             sys.stdout.write(text + "\n")
         else:
             Path(chosen.json).write_text(text + "\n")
+    sys.exit(0 if well else 1)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench import tools
 from bench.load.http_publish import Pipeline
 from bench.load.offer import offer
 from bench.load.sink import Sink
 from bench.plan import Plan
-from bench.processes import BENCH, Program, free_port
+from bench.processes import BENCH, Program, python
+from cli.local.ports import free_port
 
 CLIENTS = 1000
 HUB = "switchyard, hub"  # the gateway's server and hub; events handed to the hub inside the process, as its tail does
@@ -58,9 +60,10 @@ async def start(stack: AsyncExitStack, plan: Plan, notes: list[str]) -> list[Ser
 
 async def _python(stack: AsyncExitStack, plan: Plan, name: str, module: str, bursts: bool = True) -> Server:
     port = free_port()
-    program = await Program.python(
-        f"bench.references.{module}", "--port", str(port), directory=plan.directory, port=port
-    )
+    program = await Program.start(
+        module, *python(f"bench.references.{module}"), "--port", str(port),
+        directory=plan.directory, port=port, answers=True,
+    )  # fmt: skip
     stack.push_async_callback(program.stop)
     return await _connected(name, stack, plan, _by_command(program), port, bursts)
 
@@ -70,7 +73,7 @@ async def _epoll(stack: AsyncExitStack, plan: Plan) -> Server | None:
     if binary is None:
         return None
     port = free_port()
-    program = await Program.start("fanout_epoll", binary, str(port), directory=plan.directory, port=port)
+    program = await Program.start("fanout_epoll", binary, str(port), directory=plan.directory, port=port, answers=True)
     stack.push_async_callback(program.stop)
     return await _connected("C epoll", stack, plan, _by_command(program), port)
 
@@ -83,7 +86,7 @@ async def _nchan(stack: AsyncExitStack, plan: Plan) -> Server | None:
     home.mkdir()
     config = home / "nginx.conf"
     config.write_text((BENCH / "references/fanout_nchan.conf").read_text().format(directory=home, port=port))
-    command = [nginx, "-c", config, "-p", home, "-e", home / "start.log"]
+    command: list[str | Path] = [nginx, "-c", config, "-p", home, "-e", home / "start.log"]
     program = await Program.start("nginx", *command, directory=plan.directory, port=port)
     stack.push_async_callback(program.stop)
     pipeline = await Pipeline.open(port, "/publish")

@@ -12,7 +12,9 @@ from bench.figures import OURS, Benchmark, Goal, Measure
 from bench.load.webhooks import SECRET, wrk_environment
 from bench.load.wrk import CONNECTIONS, Answered, wrk
 from bench.plan import Plan
-from bench.processes import Program, free_port
+from bench.processes import Program, python
+from cli.local.environment import free_environment
+from cli.local.ports import free_port
 from cli.local.rabbitmq import RabbitMQ
 
 SECONDS = 5.0
@@ -61,17 +63,21 @@ async def run(plan: Plan) -> Benchmark:
 
 async def start(stack: AsyncExitStack, plan: Plan, amqp_url: str) -> list[Door]:
     """Start the wanted doors, one process each."""
+    reference = {"AMQP_URL": amqp_url, "BENCH_SECRET": SECRET}
+    ours = free_environment(
+        AMQP_URL=amqp_url, GITHUB_WEBHOOK_SECRET=SECRET, SWITCHYARD_DATA=str(plan.directory / "ingress")
+    )
     doors = []
-    for name, module, queue in (
-        (FASTAPI, "bench.references.ingress_fastapi", "reference.fastapi"),
-        (ASGI, "bench.references.ingress_asgi", "reference.asgi"),
+    for name, module, queue, environment, port in (
+        (FASTAPI, "bench.references.ingress_fastapi", "reference.fastapi", reference, free_port()),
+        (ASGI, "bench.references.ingress_asgi", "reference.asgi", reference, free_port()),
+        (OURS, "services.ingress", "webhook.commands", ours.for_children(), ours.ingress_port),
     ):
         if not plan.wants(name):
             continue
-        port = free_port()
-        environment = {"AMQP_URL": amqp_url, "BENCH_SECRET": SECRET}
-        program = await Program.python(
-            module, "--port", str(port), directory=plan.directory, env=environment, port=port
+        listening = [] if name == OURS else ["--port", str(port)]
+        program = await Program.start(
+            queue, *python(module), *listening, directory=plan.directory, env=environment, port=port
         )
         stack.push_async_callback(program.stop)
         doors.append(Door(name, port, queue))

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -25,15 +24,13 @@ class Broken(RuntimeError):
     """A program of the benchmark did not do what it was started for; the message ends with its log."""
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def python(module: str) -> list[str]:
+    """How a module of this checkout is run under the same interpreter."""
+    return [sys.executable, "-m", module]
 
 
 class Program:
-    """One child process in a directory of its own; its stderr (and stdout, unless read) go to a log file there."""
+    """One child process and its log file."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
@@ -48,15 +45,24 @@ class Program:
         directory: Path,
         env: Mapping[str, str] | None = None,
         port: int | None = None,
+        answers: bool = False,
     ) -> Program:
-        """Start it; with `port`, return once something accepts connections there. Dies with the benchmark."""
+        """Start it; with `port`, return once something accepts connections there. Dies with the benchmark.
+
+        Its output goes to the log; with `answers` its stdout is for lines of JSON alone, and its stdin for ours.
+        """
         log = directory / f"{name}.log"
         tether = [shutil.which("setpriv") or "", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-        with log.open("ab") as stderr:
+        with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *tether, *map(str, argv), cwd=ROOT, env={**os.environ, **(env or {})},
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=stderr,
-            )  # fmt: skip
+                *tether,
+                *map(str, argv),
+                cwd=ROOT,
+                env={**os.environ, **(env or {})},
+                stdin=asyncio.subprocess.PIPE if answers else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if answers else output,
+                stderr=output,
+            )
         program = cls(name, process, log)
         if port is not None:
             try:
@@ -65,14 +71,6 @@ class Program:
                 await program.stop()
                 raise
         return program
-
-    @classmethod
-    async def python(
-        cls, module: str, *argv: str, directory: Path, env: Mapping[str, str] | None = None, port: int | None = None
-    ) -> Program:
-        """Start a module of this checkout under the same interpreter."""
-        name = module.rsplit(".", 1)[-1]
-        return await cls.start(name, sys.executable, "-m", module, *argv, directory=directory, env=env, port=port)
 
     async def _wait_for(self, port: int, patience: float = 30.0) -> None:
         deadline = time.monotonic() + patience
@@ -117,11 +115,17 @@ class Program:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.terminate()
-            try:
-                await asyncio.wait_for(self.process.wait(), GRACE)
-            except TimeoutError:
-                self.process.kill()
-                await self.process.wait()
+            if not await self._ended(GRACE):
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.kill()
+                await self._ended(GRACE)
+
+    async def _ended(self, patience: float) -> bool:
+        """Whether the program has ended within `patience`. Not `wait()`: that waits for its pipes to be read, too."""
+        deadline = time.monotonic() + patience
+        while self.process.returncode is None and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return self.process.returncode is not None
 
 
 def usage(pid: int) -> tuple[float, int]:

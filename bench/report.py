@@ -26,14 +26,12 @@ def _is_ours(name: str) -> bool:
 def _verdict(measure: Measure, goal: Goal) -> str:
     met, bound = measure.meets(goal), measure.bound(goal)
     sign = "≥" if measure.better == "higher" else "≤"
-    asked = f"{sign} {goal.factor:g} × {goal.reference}" if goal.value is None else f"{sign} {number(goal.value)}"
+    asked = f"{sign} {goal.factor:g} of {goal.reference}" if goal.value is None else f"{sign} {number(goal.value)}"
     if met is None or bound is None:
         return f"[dim]{asked}: not measured[/dim]"
-    share = measure.figures[goal.contestant].median / (
-        measure.figures[goal.reference].median if goal.reference else bound
-    )
+    ours = measure.figures[goal.contestant].median
+    found = f": {ours / measure.figures[goal.reference].median:.2f}" if goal.reference else ""
     colour, word = ("green", "met") if met else ("red", "MISSED")
-    found = f" ({share:.2f} ×)" if goal.value is None else ""
     return f"[{colour}]{word}[/{colour}] {asked}{found}"
 
 
@@ -69,10 +67,11 @@ def print_table(benchmark: Benchmark, console: Console) -> None:
 
 
 def print_noise(noise: Noise, console: Console) -> None:
-    summary = noise.summary()
+    found = noise.summary()
     console.print(
-        f"Machine: {summary['cores']} cores, load {summary['load_before']} before the first run; a fixed piece of work, timed "
-        f"{summary['samples']} times between the runs, spread by {summary['spread']:.0%}. Spread: half of (largest - smallest) / median.",
+        f"Machine: {found['cores']} cores, load average {found['load_before']} before the first run. A fixed piece of"
+        f" work, timed {found['samples']} times between the runs, varied by {found['spread']:.0%}."
+        " The spread of a figure is half of (largest - smallest) / median.",
         highlight=False,
     )
 

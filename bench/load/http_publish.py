@@ -1,11 +1,11 @@
-"""Publishing over HTTP with many requests in flight on one connection, so that the publisher never holds up the server."""
+"""Publishing over HTTP with many requests in flight on one connection, so the publisher never holds up the server."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -20,11 +20,13 @@ class Pipeline(asyncio.Protocol):
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # answers still due, who waits for them
 
     @classmethod
-    async def open(cls, port: int, path: str) -> Pipeline:
+    async def open(cls, port: int, path: str, headers: Mapping[str, str] | None = None) -> Pipeline:
         """Connect to a server on the loopback interface."""
+        lines = {"Host": f"127.0.0.1:{port}", **(headers or {})}
+        fixed = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
         def head(body: bytes) -> bytes:
-            return b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(body))
+            return b"%sContent-Length: %d\r\n\r\n" % (fixed.encode(), len(body))
 
         _, protocol = await asyncio.get_running_loop().create_connection(lambda: cls(head), "127.0.0.1", port)
         return protocol

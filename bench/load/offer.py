@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from bench.load.events import event
 
 Publish = Callable[[list[bytes]], Awaitable[None]]
+Make = Callable[[int], bytes]
 
 # Timers of the event loop are a millisecond coarse: wake early, then turn the loop until the moment has come.
 EARLY = 0.0012
@@ -26,20 +27,22 @@ class Offered:
     seconds: float
 
 
-async def offer(publish: Publish, burst: int, rate: float, seconds: float, in_flight: int = 1) -> Offered:
+async def offer(
+    publish: Publish, burst: int, rate: float, seconds: float, in_flight: int = 1, make: Make = event
+) -> Offered:
     """Publish events for `seconds`, `burst` of them at a time.
 
     `rate` is events a second, 0 for as fast as they go out: the next burst then follows when fewer than `in_flight`
     calls of `publish` are pending. At a steady rate each event carries the moment it was due, so that a server that
-    lags behind its schedule is charged for it.
+    lags behind its schedule is charged for it. `make` turns a moment into what is published.
     """
     if rate:
-        return await _steadily(publish, burst, rate, seconds)
+        return await _steadily(publish, burst, rate, seconds, make)
     began = time.monotonic_ns()
     deadline, sent = began + int(seconds * 1e9), 0
     pending: deque[asyncio.Future[None]] = deque()
     while (now := time.monotonic_ns()) < deadline:
-        events = [event(now)] * burst
+        events = [make(now) for _ in range(burst)]
         sent += burst
         if in_flight == 1:
             await publish(events)
@@ -52,7 +55,7 @@ async def offer(publish: Publish, burst: int, rate: float, seconds: float, in_fl
     return Offered(sent, (time.monotonic_ns() - began) / 1e9)
 
 
-async def _steadily(publish: Publish, burst: int, rate: float, seconds: float) -> Offered:
+async def _steadily(publish: Publish, burst: int, rate: float, seconds: float, make: Make) -> Offered:
     step = burst / rate
     began = time.monotonic() + 0.01
     bursts = max(1, int(seconds / step))
@@ -61,11 +64,10 @@ async def _steadily(publish: Publish, burst: int, rate: float, seconds: float) -
         due = began + number * step
         if (early := due - time.monotonic() - EARLY) > 0:
             await asyncio.sleep(early)
-        while time.monotonic() < due:
+        while time.monotonic() < due:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        task = asyncio.ensure_future(publish([event(int(due * 1e9))] * burst))
-        pending.add(task)
-        task.add_done_callback(pending.discard)
+        pending.add(asyncio.ensure_future(publish([make(int(due * 1e9)) for _ in range(burst)])))
+        pending = {task for task in pending if not task.done() or task.exception()}
     await asyncio.gather(*pending)
     return Offered(bursts * burst, time.monotonic() - began)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Broken, Program
+from bench.processes import Broken, Program, python
 from bench.tools import compiled
 
 
@@ -47,15 +46,16 @@ class Sink:
     ) -> Sink:  # fmt: skip
         """Connect `clients` sockets; `headers` holds one line for each, `subscribe` is the frame each then sends."""
         binary = compiled("load/ws_sink.c")
-        command = [str(binary)] if binary else [sys.executable, "-m", "bench.load.ws_sink"]
+        command = [str(binary)] if binary else python("bench.load.ws_sink")
         listing = "-"
         if headers:
             file = directory / f"{name}.headers"
             file.write_text("".join(f"{line}\n" for line in headers))
             listing = str(file)
         program = await Program.start(
-            name, *command, "127.0.0.1", str(port), path, str(clients), listing, subscribe, directory=directory
-        )
+            name, *command, "127.0.0.1", str(port), path, str(clients), listing, subscribe,
+            directory=directory, answers=True,
+        )  # fmt: skip
         try:
             await program.answer()
         except BaseException:

@@ -44,7 +44,7 @@ async def publish(events: list[bytes]) -> None:
     for client in Client.connected:
         client.write(frames)
     await asyncio.sleep(0)
-    while Client.full:
+    while Client.full:  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""A webhook door as usually written: FastAPI takes the raw body, checks the signature, FastStream publishes and confirms."""
+"""A webhook door as usually written: FastAPI takes the raw body and checks it, FastStream publishes and confirms."""
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""A minimal AMQP 0-9-1 publisher: prebuilt bytes, pipelined confirms, writes of one loop turn joined. A limit, not a product."""
+"""A minimal AMQP 0-9-1 publisher: prebuilt bytes, pipelined confirms, joined writes. A limit, not a product."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Publisher(asyncio.Protocol):
         """Connect to `amqp://user:password@host:port/vhost`."""
         place = urlsplit(url)
         loop = asyncio.get_running_loop()
-        _, self = await loop.create_connection(cls, place.hostname, place.port or 5672)
+        _, self = await loop.create_connection(cls, place.hostname or "", place.port or 5672)
         user, password = unquote(place.username or "guest"), unquote(place.password or "guest")
         self.transport.write(ProtocolHeader().marshal())
         await self.expect(commands.Connection.Start)

@@ -1,0 +1,79 @@
+"""Whole systems, from an HTTP door over broker and database to a WebSocket, started for the path benchmark."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import psycopg
+
+from bench.load.sink import Sink
+from bench.plan import Plan
+from bench.processes import Program, python, usage
+from cli.local.ports import free_port
+from cli.local.postgres import Postgres
+from cli.local.rabbitmq import RabbitMQ
+
+REFERENCE = "FastAPI + FastStream + ORM"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The broker and the database every system of a benchmark uses."""
+
+    broker: RabbitMQ
+    database: Postgres
+
+
+@dataclass
+class System:
+    """One system with a client on its WebSocket."""
+
+    name: str
+    door: int  # the port store_memory is posted to
+    headers: dict[str, str]
+    table: str  # where the memories end, with the columns session_id, key and created
+    database_url: str
+    sink: Sink
+    pids: dict[str, int] = field(default_factory=dict)  # of its services, by name
+
+    def stored(self, prefix: str) -> tuple[int, float]:
+        """How many memories with keys of this prefix are committed, and when the last was (seconds of the epoch)."""
+        sessions = "session_id like 'bench-%%'"
+        query = f"select count(*), extract(epoch from max(created)) from {self.table} where {sessions} and key like %s"
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            row = connection.execute(query, (f"{prefix}-%",)).fetchone()
+        assert row is not None
+        return int(row[0]), float(row[1] or 0)
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each service."""
+        return {name: usage(pid)[1] for name, pid in self.pids.items()}
+
+
+def start_servers(plan: Plan, stack: AsyncExitStack) -> Servers:
+    """A private broker and database, stopped with the stack."""
+    broker, database = RabbitMQ(plan.directory / "broker"), Postgres(plan.directory / "postgres")
+    stack.callback(database.stop)
+    stack.callback(broker.stop)
+    broker.launch()
+    database.start()
+    broker.wait()
+    return Servers(broker, database)
+
+
+async def start_reference(plan: Plan, stack: AsyncExitStack, servers: Servers) -> System:
+    """The path as usually written: three processes."""
+    environment = {"AMQP_URL": servers.broker.url, "DATABASE_URL": servers.database.url}
+    pids, ports = {}, {"ingress": free_port(), "gateway": free_port()}
+    for role in ("worker", "gateway", "ingress"):
+        listening = ["--port", str(ports[role])] if role in ports else []
+        program = await Program.start(
+            f"reference-{role}", *python("bench.references.path_fastapi"), role, *listening,
+            directory=plan.directory, env=environment, port=ports.get(role),
+        )  # fmt: skip
+        stack.push_async_callback(program.stop)
+        pids[role] = program.process.pid
+    sink = await Sink.connect(ports["gateway"], "/ws", 1, plan.directory, name="sink of the reference")
+    stack.push_async_callback(sink.stop)
+    return System(REFERENCE, ports["ingress"], {}, "reference_memories", servers.database.url, sink, pids)
