@@ -1,7 +1,6 @@
 """Reading commands, on FastStream: answered side by side, never recorded, gone when nobody waits for them any more."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +44,7 @@ class QueryServer:
             reconnect_interval=RECONNECT_SECONDS,
             graceful_timeout=5,
             default_channel=Channel(prefetch_count=CONCURRENT_READS),
-            logger=logging.getLogger("faststream"),
+            logger=None,
         )
         for area in areas:
             self._broker.subscriber(

@@ -1,0 +1,113 @@
+"""Write, or with `--check` compare, the generated documents: `docs/asyncapi.yaml` and `docs/openapi.json`."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+from services.ingress.openapi import document as openapi_document
+from shared.bus import topology
+from shared.messages import COMMANDS, EVENTS, CommandSpec, Event
+from shared.messages.envelope import CommandEnvelope
+
+HERE = Path(__file__).parent
+
+
+def asyncapi_document() -> dict[str, Any]:
+    """AsyncAPI 3.0 of the bus: every command on the commands exchange, every event on the events exchange."""
+    schemas: dict[str, Any] = {}
+    messages = {spec.name: _command_message(spec, schemas) for spec in COMMANDS.values()}
+    messages |= {name: _event_message(event, schemas) for name, event in sorted(EVENTS.items())}
+    commands = {spec.routing_key: _channel(topology.COMMANDS, spec.routing_key, spec.name) for spec in COMMANDS.values()}
+    events = {event.topic: _channel(topology.EVENTS, event.topic, name) for name, event in sorted(EVENTS.items())}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Switchyard bus",
+            "version": "1",
+            "description": "Publish commands to the commands exchange with an AMQP client of your own, or bind a queue of"
+            " your own to the events exchange. A reply to a command goes to its `reply_to`, as"
+            ' `{"ok": true, "result"}` or `{"ok": false, "error": {"code", "message", "details"}}`. In a routing key a dot,'
+            " `*`, `#` or a space of an id is written `_`.",
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": "application/json",
+        "channels": commands | events,
+        "operations": {
+            **{f"send_{spec.name}": _operation("receive", spec.routing_key, spec.summary) for spec in COMMANDS.values()},
+            **{f"hear_{name}": _operation("send", event.topic, _first_line(event)) for name, event in EVENTS.items()},
+        },
+        "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},
+    }
+
+
+def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
+    return {"action": action, "summary": summary, "channel": {"$ref": f"#/channels/{_pointer(channel)}"}}
+
+
+def _channel(exchange: str, address: str, message: str) -> dict[str, Any]:
+    channel: dict[str, Any] = {
+        "address": address,
+        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": exchange, "type": "topic", "durable": True}}},
+    }
+    if names := [part[1 : part.index("}")] for part in address.split(".") if part.startswith("{")]:
+        channel["parameters"] = {name: {} for name in names}
+    return channel
+
+
+def _command_message(spec: CommandSpec, schemas: dict[str, Any]) -> dict[str, Any]:
+    envelope = _schema(CommandEnvelope, "validation", schemas)
+    data = _schema(spec.data, "validation", schemas)
+    return {
+        "summary": spec.summary,
+        "payload": {"allOf": [envelope, {"properties": {"command": {"const": spec.name}, "data": data}}]},
+    }
+
+
+def _event_message(event: type[Event], schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"summary": _first_line(event), "payload": _schema(event, "serialization", schemas)}
+
+
+def _schema(model: type, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = TypeAdapter(model).json_schema(mode=mode, ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas[model.__name__] = schema
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _first_line(documented: type) -> str:
+    return (documented.__doc__ or "").strip().split("\n")[0]
+
+
+def _pointer(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "asyncapi.yaml": lambda: yaml.safe_dump(asyncapi_document(), sort_keys=False, width=120, allow_unicode=True),
+    "openapi.json": lambda: json.dumps(openapi_document(), indent=1, ensure_ascii=False) + "\n",
+}
+
+
+def main() -> int:
+    """Write the documents; with `--check` write nothing and return 1 when one of them is out of date."""
+    stale = []
+    for name, make in DOCUMENTS.items():
+        path, text = HERE / name, make()
+        if "--check" in sys.argv:
+            if not path.exists() or path.read_text() != text:
+                stale.append(name)
+        else:
+            path.write_text(text)
+    if stale:
+        print(f"out of date: {', '.join(f'docs/{name}' for name in stale)}; run `python -m docs.generate`")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
