@@ -1,7 +1,7 @@
 // The top bar: mark, connection state, rate, and the way out.
 
 import { html } from "../html.js";
-import { pane } from "../store.js";
+import { closeDetail, pane } from "../store.js";
 import { sessions } from "../sessions.js";
 import { ConnectionState } from "./connection.js";
 import { Icon, Mark } from "./icons.js";
@@ -28,8 +28,12 @@ export function Header({ onSignOut }) {
 
 function Tab({ name, children }) {
   const here = pane.value === name;
+  const onClick = () => {
+    closeDetail();
+    pane.value = name;
+  };
   return html`
-    <button type="button" class="tab" aria-current=${here ? "page" : "false"} onClick=${() => (pane.value = name)}>
+    <button type="button" class="tab" aria-current=${here ? "page" : "false"} onClick=${onClick}>
       ${children}
     </button>
   `;
