@@ -18,6 +18,9 @@ const REMEMBERED = 5_000;
 
 const CONTROL = new Set(["connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack"]);
 
+// Errors that may be gone at the next try.
+const PASSING = new Set(["unavailable", "timeout", "rate_limited", "internal"]);
+
 // Close codes after which coming back at once would not help.
 const STOPPING = {
   4403: "The gateway does not let this page in: its address is not among the allowed origins.",
@@ -26,7 +29,9 @@ const STOPPING = {
 const REASONS = {
   1001: "The gateway is shutting down",
   1006: "The gateway can't be reached",
+  1011: "The gateway made a mistake",
   1012: "The gateway is restarting",
+  1013: "The gateway can't read the event log now",
   4000: "This page read too slowly",
   4401: "The connection's token ended",
   4408: "The gateway got no token in time",
@@ -100,11 +105,13 @@ export class Connection {
     } else if (frame.type === "connected") {
       this.#subscribe(frame);
     } else if (frame.type === "subscribed") {
-      if (this.state.phase === "subscribing") this.#onLive(frame);
+      if (this.state.phase === "subscribing") this.#onLive();
     } else if (frame.type === "gap") {
       this.#onGapFrame(frame, text);
     } else if (frame.type === "error" && this.state.phase === "subscribing") {
-      this.#halt(`The gateway refused the subscription: ${frame.message ?? frame.code}`);
+      const said = `The gateway refused the subscription: ${frame.message ?? frame.code}`;
+      if (PASSING.has(frame.code)) this.#lost(said);
+      else this.#halt(said);
     }
   }
 
@@ -120,6 +127,7 @@ export class Connection {
 
   #subscribe({ cursor, epoch }) {
     const head = Number.isSafeInteger(cursor) ? cursor : 0;
+    this.head = cursor >= 0 ? cursor : null;
     this.#noteEpoch(epoch, head);
     this.historyTo = this.upTo === null ? head : -1;
     this.upTo ??= Math.max(-1, head - HISTORY);
@@ -143,9 +151,9 @@ export class Connection {
     if (frame.reason !== "retention" || !(frame.to <= this.historyTo)) this.onGap(frame, text);
   }
 
-  #onLive({ cursor }) {
+  #onLive() {
     clearTimeout(this.timer);
-    this.#set({ phase: "live", retryAt: null, reason: "", cursor: cursor >= 0 ? cursor : null });
+    this.#set({ phase: "live", retryAt: null, reason: "", cursor: this.head });
     const since = Date.now();
     this.watch = setInterval(() => this.#watchSilence(since), 5_000);
   }
