@@ -73,6 +73,7 @@ def main() -> None:
             seconds=chosen.seconds,
             minutes=chosen.minutes,
             rows=chosen.rows,
+            log_level=chosen.log_level,
             only=frozenset(chosen.only),
             say=status.update,
         )

@@ -34,6 +34,8 @@ async def run(plan: Plan) -> Benchmark:
         contestants = []
         if plan.wants(systems.REFERENCE):
             contestants.append(await systems.start_reference(plan, stack, servers))
+        if plan.wants(OURS):
+            contestants.append(await systems.start_ours(plan, stack, servers))
         for system in contestants:
             await steadily(system, 20, 1)
         for number in range(plan.runs):

@@ -18,6 +18,7 @@ class Plan:
     seconds: float | None = None  # of one run; None: what the benchmark thinks right
     minutes: float = 0.5  # of load for the memory figures
     rows: int = 1_000_000
+    log_level: str = "warning"  # of our services; the references log nothing either
     only: frozenset[str] = frozenset()  # contestants, by a part of their name; empty: all
     say: Callable[[str], None] = print
     noise: Noise = field(default_factory=Noise)

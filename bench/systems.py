@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
+from bench.figures import OURS
+from bench.load import memories
 from bench.load.sink import Sink
 from bench.plan import Plan
 from bench.processes import Program, python, usage
+from cli.local.environment import free_environment
 from cli.local.ports import free_port
 from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
+from cli.local.stack import Stack
+from shared.auth import sign
 
 REFERENCE = "FastAPI + FastStream + ORM"
 
@@ -69,11 +77,74 @@ async def start_reference(plan: Plan, stack: AsyncExitStack, servers: Servers) -
     for role in ("worker", "gateway", "ingress"):
         listening = ["--port", str(ports[role])] if role in ports else []
         program = await Program.start(
-            f"reference-{role}", *python("bench.references.path_fastapi"), role, *listening,
-            directory=plan.directory, env=environment, port=ports.get(role),
-        )  # fmt: skip
+            f"reference-{role}",
+            *python("bench.references.path_fastapi"),
+            role,
+            *listening,
+            directory=plan.directory,
+            env=environment,
+            port=ports.get(role),
+        )
         stack.push_async_callback(program.stop)
         pids[role] = program.process.pid
-    sink = await Sink.connect(ports["gateway"], "/ws", 1, plan.directory, name="sink of the reference")
+    sink = await Sink.connect(ports["gateway"], "/ws", 1, plan.directory, name="sink-of-reference")
     stack.push_async_callback(sink.stop)
     return System(REFERENCE, ports["ingress"], {}, "reference_memories", servers.database.url, sink, pids)
+
+
+async def start_ours(plan: Plan, stack: AsyncExitStack, servers: Servers) -> System:
+    """Every service of this checkout, with the sessions the memories belong to, and one agent that listens."""
+    running = start_services(plan, stack, servers)
+    for number in range(memories.SESSIONS):
+        post(running, "/api/commands/create_session", {"session_id": memories.session(number)})
+    sink = await Sink.connect(
+        running.environment.gateway_port,
+        "/ws",
+        1,
+        plan.directory,
+        headers=token_headers(running.environment.get("SWITCHYARD_SECRET"), 1),
+        subscribe=subscription("memory.#"),
+        name="sink-of-switchyard",
+    )
+    stack.push_async_callback(sink.stop)
+    pids = {name: child.pid for name, child in running.processes.items() if child.pid}
+    pids["broker"] = servers.broker.pid or 0
+    headers = {"X-API-Key": running.api_key, "Prefer": "respond-async"}
+    return System(OURS, running.environment.ingress_port, headers, "memories", servers.database.url, sink, pids)
+
+
+def start_services(plan: Plan, stack: AsyncExitStack, servers: Servers, services: list[str] | None = None) -> Stack:
+    """Our services on these servers (default: all there are), ready; stopped with the stack."""
+    environment = free_environment(
+        DATABASE_URL=servers.database.url, AMQP_URL=servers.broker.url, SWITCHYARD_LOG_LEVEL=plan.log_level
+    )
+    running = Stack(plan.directory / "switchyard", environment, services)
+    stack.callback(running.stop)
+    running.start()
+    return running
+
+
+def post(running: Stack, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """POST JSON to our ingress with the bootstrap key, and return its answer; raises OSError for an error status."""
+    request = urllib.request.Request(
+        running.api_url + path,
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "X-API-Key": running.api_key},
+    )
+    with urllib.request.urlopen(request, timeout=15) as answer:
+        result: dict[str, Any] = json.loads(answer.read())
+    return result
+
+
+def token_headers(secret: str, clients: int) -> list[str]:
+    """The handshake headers of so many agents, each with a token of its own, as the sink wants them."""
+    claims = [{"sub": f"bench-{number}", "kind": "agent", "permission": "observer"} for number in range(clients)]
+    return [
+        f"Authorization: Bearer {sign(secret, 'ws', claim, ttl_s=7200)}|Sec-WebSocket-Protocol: switchyard.v1"
+        for claim in claims
+    ]
+
+
+def subscription(topic: str) -> str:
+    """The frame that asks for a topic."""
+    return json.dumps({"type": "subscribe", "topics": [topic], "mode": "everything"})
