@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from bench import tools
 from bench.load.http_publish import Pipeline
 from bench.load.offer import offer
 from bench.load.sink import Sink
+from bench.load.tokens import subscription, token_headers
+from bench.ours import gateway
 from bench.plan import Plan
 from bench.processes import BENCH, Program, python
 from cli.local.ports import free_port
@@ -44,6 +47,8 @@ async def start(stack: AsyncExitStack, plan: Plan, notes: list[str]) -> list[Ser
         "Nchan": lambda: _nchan(stack, plan),
         "C epoll": lambda: _epoll(stack, plan),
         "picows, bare": lambda: _python(stack, plan, "picows, bare", "fanout_picows"),
+        HUB: lambda: _hub(stack, plan),
+        GATEWAY: lambda: _gateway(stack, plan),
     }
     servers = []
     for name, make in makers.items():
@@ -99,6 +104,30 @@ async def _nchan(stack: AsyncExitStack, plan: Plan) -> Server | None:
     return await _connected("Nchan", stack, plan, publish, port)
 
 
+async def _hub(stack: AsyncExitStack, plan: Plan) -> Server:
+    port, secret = free_port(), secrets.token_urlsafe(32)
+    program = await Program.start(
+        "fanout_hub",
+        *python("bench.ours.fanout_hub"),
+        "--port",
+        str(port),
+        directory=plan.directory,
+        env={"SWITCHYARD_SECRET": secret},
+        port=port,
+        answers=True,
+    )
+    stack.push_async_callback(program.stop)
+    return await _connected(HUB, stack, plan, _by_command(program), port, secret=secret)
+
+
+async def _gateway(stack: AsyncExitStack, plan: Plan) -> Server:
+    port, secret, broker = await gateway.start_process(stack, plan)
+    through = await gateway.ThroughBroker.open(broker.url, stack)
+    server = await _connected(GATEWAY, stack, plan, through.publish, port, secret=secret)
+    through.sink = server.sink
+    return server
+
+
 def _by_command(program: Program) -> Publish:
     async def publish(burst: int, rate: float, seconds: float) -> int:
         return int((await program.ask(f"run {burst} {rate} {seconds}"))["events"])
@@ -107,8 +136,17 @@ def _by_command(program: Program) -> Publish:
 
 
 async def _connected(
-    name: str, stack: AsyncExitStack, plan: Plan, publish: Publish, port: int, bursts: bool = True
+    name: str, stack: AsyncExitStack, plan: Plan, publish: Publish, port: int, bursts: bool = True, secret: str = ""
 ) -> Server:
-    sink = await Sink.connect(port, "/ws", CLIENTS, plan.directory, name=f"sink of {name}")
+    """Connect the receivers; with `secret` each shows a token and subscribes, as clients of ours do."""
+    sink = await Sink.connect(
+        port,
+        "/ws",
+        CLIENTS,
+        plan.directory,
+        headers=token_headers(secret, CLIENTS) if secret else (),
+        subscribe=subscription("memory.#") if secret else "-",
+        name=f"sink-of-{name}",
+    )
     stack.push_async_callback(sink.stop)
     return Server(name, publish, sink, bursts)

@@ -13,6 +13,7 @@ import psycopg
 from bench.figures import OURS
 from bench.load import memories
 from bench.load.sink import Sink
+from bench.load.tokens import subscription, token_headers
 from bench.plan import Plan
 from bench.processes import Program, python, usage
 from cli.local.environment import free_environment
@@ -20,7 +21,6 @@ from cli.local.ports import free_port
 from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
-from shared.auth import sign
 
 REFERENCE = "FastAPI + FastStream + ORM"
 
@@ -134,17 +134,3 @@ def post(running: Stack, path: str, body: dict[str, Any]) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=15) as answer:
         result: dict[str, Any] = json.loads(answer.read())
     return result
-
-
-def token_headers(secret: str, clients: int) -> list[str]:
-    """The handshake headers of so many agents, each with a token of its own, as the sink wants them."""
-    claims = [{"sub": f"bench-{number}", "kind": "agent", "permission": "observer"} for number in range(clients)]
-    return [
-        f"Authorization: Bearer {sign(secret, 'ws', claim, ttl_s=7200)}|Sec-WebSocket-Protocol: switchyard.v1"
-        for claim in claims
-    ]
-
-
-def subscription(topic: str) -> str:
-    """The frame that asks for a topic."""
-    return json.dumps({"type": "subscribe", "topics": [topic], "mode": "everything"})
