@@ -137,7 +137,7 @@ def test_a_paused_feed_stands_still_and_counts_what_it_missed(page: Page, site: 
     expect(page.locator(".pause .badge")).to_have_text("3")
     expect(page.locator(".row")).to_have_count(1)
 
-    page.get_by_role("button", name="Resume").click()
+    page.locator(".pause").click()
     expect(page.locator(".row")).to_have_count(4)
     expect(page.locator(".pause .badge")).to_have_count(0)
 
@@ -205,7 +205,7 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, site: Site, dark: bool) -> 
     expect(page.get_by_label("Event as JSON")).to_be_visible()
     assert fits()
     page.get_by_role("button", name="Back to the feed").click()
-    page.get_by_role("button", name="Sessions").click()
+    page.locator(".tab", has_text="Sessions").click()
     listed(page, session).click()
     expect(page.locator(".chip")).to_contain_text(session)
     assert fits()
