@@ -12,7 +12,7 @@ const SAID = {
   unauthorized: "That key is not valid. Copy it again: the whole of it, without quotes.",
   limited: "Too many tries with this key. Wait a minute, then try again.",
 };
-const LINK_ENDED = "This sign-in link was already used or has expired. `switchyard status` prints a new one.";
+const LINK_ENDED = "This sign-in link was already used or has expired. Run “switchyard status” for a new one.";
 
 /**
  * Take up a sign-in: that of a link in the address, else the one this tab already has.

@@ -39,7 +39,7 @@ function byNoun(payload) {
   if (!noun) return null;
   const thing = payload[noun];
   const number = thing.number ? `#${thing.number}` : "";
-  const name = thing.title ?? thing.name ?? thing.summary ?? thing.tag_name ?? thing.head_branch ?? "";
-  const state = thing.conclusion ?? thing.state ?? "";
+  const name = thing.title || thing.name || thing.summary || thing.tag_name || thing.head_branch || "";
+  const state = thing.conclusion || thing.state || "";
   return [number, name, state && `(${state})`].filter(Boolean).join(" ");
 }
