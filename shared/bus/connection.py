@@ -15,8 +15,9 @@ from pamqp import commands as amqp
 from pamqp import frame as pamqp_frame
 
 from shared.bus import frames
+from shared.bus.confirms import Confirms
 from shared.bus.frames import Delivery
-from shared.errors import Unavailable, Unconfirmed, Unroutable
+from shared.errors import Unavailable
 
 CHANNEL = 1
 OnDeliveries = Callable[[list[Delivery]], None]
@@ -34,17 +35,13 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._frame_max = 131072
         self._answers: list[asyncio.Future[Any]] = []
-        self._unconfirmed: dict[int, tuple[asyncio.Future[None], str]] = {}
-        self._published = 0
+        self._confirms = Confirms()
         self._outgoing: list[bytes] = []
         self._writable = asyncio.Event()
         self._writable.set()
         self._consumers: dict[str, OnDeliveries] = {}
         self._arrived: dict[str, list[Delivery]] = {}
-        self._message: tuple[str, Delivery] | None = None
-        self._is_return = False
-        self._body_left = 0
-        self._body: list[bytes] = []
+        self._message: frames.Incoming | None = None
         self._last_received = self._last_sent = self._loop.time()
         self._pulse: asyncio.TimerHandle | None = None
 
@@ -138,11 +135,8 @@ class Connection(asyncio.Protocol):
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(Unavailable(reason))
-        for confirm, _ in self._unconfirmed.values():
-            if not confirm.done():
-                confirm.set_exception(Unconfirmed(f"the connection was lost before the confirm: {reason}"))
         self._answers.clear()
-        self._unconfirmed.clear()
+        self._confirms.lost(reason)
         self._writable.set()
 
     # Publishing
@@ -176,8 +170,7 @@ class Connection(asyncio.Protocol):
             message_id=message_id,
             **properties,
         )
-        self._published += 1
-        self._unconfirmed[self._published] = (confirm, message_id)
+        self._confirms.expect(confirm, message_id)
         self._queue(data)
         return confirm
 
@@ -253,9 +246,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def pause_writing(self) -> None:
+        """The transport's buffer is full."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        """The transport's buffer has drained."""
         self._writable.set()
 
     def _beat(self) -> None:
@@ -270,14 +265,17 @@ class Connection(asyncio.Protocol):
     # Reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=4 * 1024 * 1024)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone."""
         self._lose(f"the broker closed the connection{f': {error}' if error else ''}")
 
     def data_received(self, data: bytes) -> None:
+        """Read whole frames; a part of one waits for the rest."""
         self._last_received = self._loop.time()
         buffer = self._rest + data if self._rest else data
         at, end = 0, len(buffer)
@@ -287,10 +285,8 @@ class Connection(asyncio.Protocol):
             if stop >= end:
                 break
             payload = buffer[at + 7 : stop]
-            if kind == frames.BODY:
-                self._on_body(payload)
-            elif kind == frames.HEADER:
-                self._on_header(payload)
+            if kind in (frames.BODY, frames.HEADER):
+                self._on_content(kind, payload)
             elif kind == frames.METHOD:
                 self._on_method(payload, buffer[at : stop + 1])
             at = stop + 1
@@ -303,13 +299,14 @@ class Connection(asyncio.Protocol):
     def _on_method(self, payload: bytes, whole: bytes) -> None:
         kind = frames.method_id(payload)
         if kind == frames.DELIVER:
-            self._message = frames.read_deliver(payload)
-            self._is_return = False
+            consumer, delivery = frames.read_deliver(payload)
+            self._message = frames.Incoming(delivery, consumer=consumer)
         elif kind in (frames.ACK, frames.NACK):
-            self._on_confirm(*frames.read_confirm(payload), refused=kind == frames.NACK)
+            number, multiple = frames.read_confirm(payload)
+            self._confirms.settle(number, multiple=multiple, refused=kind == frames.NACK)
         elif kind == frames.RETURN:
-            self._message = frames.read_return(payload)
-            self._is_return = True
+            reason, delivery = frames.read_return(payload)
+            self._message = frames.Incoming(delivery, reason=reason)
         else:
             self._on_rare_method(pamqp_frame.unmarshal(whole)[2])
 
@@ -327,55 +324,13 @@ class Connection(asyncio.Protocol):
             if not answer.done():
                 answer.set_result(method)
 
-    def _on_header(self, payload: bytes) -> None:
-        assert self._message is not None
-        self._body_left = frames.read_content_header(payload, self._message[1])
-        if self._body_left == 0:
-            self._on_message(b"")
-
-    def _on_body(self, payload: bytes) -> None:
-        self._body_left -= len(payload)
-        if self._body_left:
-            self._body.append(payload)
-        elif self._body:
-            self._body.append(payload)
-            self._on_message(b"".join(self._body))
-            self._body.clear()
-        else:
-            self._on_message(payload)
-
-    def _on_message(self, body: bytes) -> None:
-        assert self._message is not None
-        tag, delivery = self._message
-        self._message = None
-        delivery.body = body
-        if self._is_return:
-            self._on_return(tag, delivery)
-        else:
-            self._arrived.setdefault(tag, []).append(delivery)
-
-    def _on_return(self, reason: str, delivery: Delivery) -> None:
-        # The confirm of a returned message follows and finds its future done.
-        for confirm, message_id in self._unconfirmed.values():
-            if message_id == delivery.message_id and not confirm.done():
-                confirm.set_exception(
-                    Unroutable(f"no queue takes {delivery.routing_key!r} from {delivery.exchange!r}: {reason}")
-                )
-                return
-
-    def _on_confirm(self, tag: int, multiple: bool, *, refused: bool) -> None:
-        tags = [tag]
-        if multiple:
-            tags = []
-            for waiting in self._unconfirmed:
-                if waiting > tag:
-                    break
-                tags.append(waiting)
-        for each in tags:
-            confirm, _ = self._unconfirmed.pop(each, (None, ""))
-            if confirm is None or confirm.done():
-                continue
-            if refused:
-                confirm.set_exception(Unavailable("the broker refused the message: a queue is full"))
+    def _on_content(self, kind: int, payload: bytes) -> None:
+        message = self._message
+        assert message is not None
+        complete = message.header(payload) if kind == frames.HEADER else message.body(payload)
+        if complete:
+            self._message = None
+            if message.consumer is None:
+                self._confirms.returned(message.reason, message.delivery)
             else:
-                confirm.set_result(None)
+                self._arrived.setdefault(message.consumer, []).append(message.delivery)

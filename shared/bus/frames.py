@@ -154,6 +154,33 @@ class Delivery:
         return int.from_bytes(self._tables[at + 17 : at + 25], "big", signed=True)
 
 
+class Incoming:
+    """A message on its way in, frame by frame: for a consumer, or returned to us with a reason."""
+
+    __slots__ = ("_left", "_parts", "consumer", "delivery", "reason")
+
+    def __init__(self, delivery: Delivery, *, consumer: str | None = None, reason: str = "") -> None:
+        self.delivery = delivery
+        self.consumer = consumer
+        self.reason = reason
+        self._left = 0
+        self._parts: list[bytes] = []
+
+    def header(self, payload: bytes) -> bool:
+        """Take the content header; True when the message is whole, since its body is empty."""
+        self._left = read_content_header(payload, self.delivery)
+        return self._left == 0
+
+    def body(self, payload: bytes) -> bool:
+        """Take a body frame; True when the message is whole."""
+        self._left -= len(payload)
+        self._parts.append(payload)
+        if self._left:
+            return False
+        self.delivery.body = payload if len(self._parts) == 1 else b"".join(self._parts)
+        return True
+
+
 def read_deliver(payload: bytes) -> tuple[str, Delivery]:
     """Consumer tag and delivery of a basic.deliver's payload."""
     consumer, at = _read_short(payload, 4)

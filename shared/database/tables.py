@@ -172,6 +172,9 @@ event_log = Table(
     # cursor = base + offset in the stream; a new stream starts at 0 again, its cursors go on.
     Column("base", BigInteger, nullable=False),
     Column("checkpoint", BigInteger, nullable=False),
+    # Since when this epoch is, and whether its event was published.
+    _moment("began"),
+    Column("announced", Boolean, nullable=False, server_default=text("true")),
     _moment("changed"),
     CheckConstraint("singleton", name="event_log_one_row"),
 )
