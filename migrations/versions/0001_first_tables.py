@@ -156,6 +156,8 @@ def events() -> None:
             epoch      text not null,
             base       bigint not null,
             checkpoint bigint not null,
+            began      timestamptz not null default now(),
+            announced  boolean not null default true,
             changed    timestamptz not null default now(),
             constraint event_log_one_row check (singleton)
         );

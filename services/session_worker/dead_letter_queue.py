@@ -1,0 +1,125 @@
+"""The consumer of the dead-letter queue, on FastStream: keeps each message once, tells of it, then acknowledges it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aio_pika import IncomingMessage
+from faststream import AckPolicy
+from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+
+from services.session_worker import store
+from services.session_worker.dead_letters import BEGINNING, Arrival, added, letter_of, refusal
+from services.session_worker.store.dead_letters import Letter
+from shared.bus.commit import error_reply
+from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.topology import DEAD_LETTERS
+from shared.database import Database, is_transient
+from shared.errors import BusError
+from shared.logs import get_logger
+from shared.messages import Event
+
+# Letters may have 26 MB each.
+PREFETCH = 10
+RETRY_SECONDS = 1.0
+log = get_logger()
+
+
+class DeadLetterQueue:
+    """Drains the dead-letter queue into `dead_letters`; `publish` sends an event and returns when it is confirmed."""
+
+    def __init__(
+        self, *, url: str, database: Database, publisher: Publisher, publish: Callable[[Event], Awaitable[None]]
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._publish = publish
+        self._broker = RabbitBroker(
+            url,
+            apply_types=False,
+            reconnect_interval=RECONNECT_SECONDS,
+            graceful_timeout=5,
+            default_channel=Channel(prefetch_count=PREFETCH),
+            logger=logging.getLogger("faststream"),
+        )
+        self._broker.subscriber(
+            # Made by the publisher; a passive declaration is restored with the connection.
+            RabbitQueue(DEAD_LETTERS, durable=True, declare=False),
+            # Every other policy acknowledges or rejects by itself, and would lose a letter while the database is away.
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_as_it_came,
+            no_reply=True,
+        )(self._on_letter)
+
+    async def run(self) -> None:
+        """Drain until cancelled."""
+        while True:
+            await self._publisher.wait_connected()
+            try:
+                async with asyncio.timeout(10):
+                    await self._broker.start()
+                break
+            except (OSError, TimeoutError, RuntimeError) as error:
+                log.warning("dead_letters_not_started", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._broker.stop()
+
+    async def _on_letter(self, message: RabbitMessage) -> None:
+        arrival = _arrival(message.raw_message)
+        letter = letter_of(arrival)
+        # Unacknowledged, so it is here again after a crash; its key and its event's id are the same then.
+        while not await self._kept(letter):  # noqa: ASYNC110 (nobody signals that the database is back)
+            await asyncio.sleep(RETRY_SECONDS)
+        if arrival.unroutable and arrival.reply_to:
+            await self._reply(arrival)
+        await message.ack()
+
+    async def _kept(self, letter: Letter) -> bool:
+        try:
+            async with self._database.transaction() as tx:
+                kept = await store.dead_letters.insert_letter(tx, letter, BEGINNING)
+            await self._publish(added(kept))
+        except Exception as error:
+            if isinstance(error, BusError) or is_transient(error):
+                log.warning("dead_letter_waits", reason=str(error).split("\n")[0], retry_s=RETRY_SECONDS)
+            else:
+                log.error("dead_letter_not_kept", routing_key=letter.routing_key, exc_info=error, retry_s=RETRY_SECONDS)
+            return False
+        log.warning(
+            "dead_letter_kept",
+            dead_letter_id=kept.id,
+            message_id=kept.message_id,
+            routing_key=kept.routing_key,
+            reason=kept.reason,
+        )
+        return True
+
+    async def _reply(self, arrival: Arrival) -> None:
+        """Tell the sender; it may be gone by now, and a lost answer is not sent again."""
+        try:
+            await self._publisher.publish(
+                "", arrival.reply_to, error_reply(refusal(arrival)), message_id="", mandatory=False, persistent=False,
+                correlation_id=arrival.correlation_id,
+            )  # fmt: skip
+        except BusError as error:
+            log.info("reply_lost", reason=str(error))
+
+
+async def _as_it_came(message: RabbitMessage) -> RabbitMessage:
+    return message
+
+
+def _arrival(raw: IncomingMessage) -> Arrival:
+    return Arrival(
+        exchange=raw.exchange or "",
+        routing_key=raw.routing_key or "",
+        headers=dict(raw.headers),
+        body=raw.body,
+        content_encoding=raw.content_encoding or "",
+        message_id=raw.message_id or "",
+        correlation_id=raw.correlation_id or "",
+        reply_to=raw.reply_to or "",
+    )

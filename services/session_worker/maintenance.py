@@ -1,0 +1,75 @@
+"""Housekeeping of the database: the partitions of `events`, and the deletion of expired rows in small batches.
+
+Every replica may do it at any time: each step takes what it finds undone.
+"""
+
+import asyncio
+from datetime import UTC, datetime, time, timedelta
+
+from services.session_worker import store
+from shared.database import Database, is_transient
+from shared.logs import get_logger
+
+DAYS_BEFORE, DAYS_AHEAD = 1, 14
+PARTITIONS_SECONDS = 3600.0
+EXPIRY_SECONDS = 30.0
+# Few rows a transaction, so that nobody waits for its locks; a pause between, so that it never has the disk to itself.
+BATCH_ROWS = 1_000
+PAUSE_SECONDS = 0.05
+log = get_logger()
+
+
+async def maintain(database: Database, keep_events_days: int) -> None:
+    """Keep house until cancelled."""
+    partitions_due = 0.0
+    clock = asyncio.get_running_loop().time
+    while True:
+        try:
+            if clock() >= partitions_due:
+                await keep_partitions(database, keep_events_days, datetime.now(UTC))
+                partitions_due = clock() + PARTITIONS_SECONDS
+            await expire_handled(database)
+        except Exception as error:
+            if is_transient(error):
+                log.warning("maintenance_waits", reason=str(error).split("\n")[0], retry_s=EXPIRY_SECONDS)
+            else:
+                log.error("maintenance_failed", exc_info=error, retry_s=EXPIRY_SECONDS)
+        await asyncio.sleep(EXPIRY_SECONDS)
+
+
+async def keep_partitions(database: Database, keep_events_days: int, now: datetime) -> None:
+    """Make the partitions of the coming days, drop those past the time events are kept; each in its own transaction."""
+    today = now.date()
+    oldest = today - timedelta(days=keep_events_days)
+    wanted = {today + timedelta(days=n) for n in range(-DAYS_BEFORE, DAYS_AHEAD + 1)}
+    async with database.reading() as tx:
+        there = await store.partitions.days(tx)
+    for day in sorted(wanted - there):
+        async with database.transaction() as tx:
+            await store.partitions.begin(tx)
+            if day not in await store.partitions.days(tx):
+                await store.partitions.create(tx, day)
+                log.info("partition_made", day=day.isoformat())
+    for day in sorted(day for day in there if day < oldest):
+        async with database.transaction() as tx:
+            await store.partitions.begin(tx)
+            await store.partitions.drop(tx, day)
+            log.info("partition_dropped", day=day.isoformat())
+    deleted = BATCH_ROWS
+    while deleted == BATCH_ROWS:
+        async with database.transaction() as tx:
+            deleted = await store.partitions.delete_strays(tx, datetime.combine(oldest, time.min, UTC), BATCH_ROWS)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def expire_handled(database: Database) -> int:
+    """Delete the records of messages past their time; returns how many."""
+    total, deleted = 0, BATCH_ROWS
+    while deleted == BATCH_ROWS:
+        async with database.transaction() as tx:
+            deleted = await store.handled.delete_expired(tx, BATCH_ROWS)
+        total += deleted
+        await asyncio.sleep(PAUSE_SECONDS)
+    if total:
+        log.info("handled_messages_expired", rows=total)
+    return total

@@ -1,0 +1,30 @@
+"""SQL of handled_messages beside the worker runtime's: what became of a command, and expiry."""
+
+from sqlalchemy import text
+
+from shared.database import Transaction
+
+# What became of a command, by the primary key.
+_FIND_REPLY = text("select reply from handled_messages where message_id = :id")
+
+# A small batch of rows past their time, by handled_messages_expiry. A row whose events were never confirmed belongs to
+# a command that is still in its queue, and is kept another week for it.
+_DELETE_EXPIRED = text("""
+    delete from handled_messages where ctid = any(array(
+        select ctid from handled_messages
+        where expires_at < now() and (events is null or expires_at < now() - interval '7 days')
+        order by expires_at limit :limit
+        for update skip locked
+    ))
+""")
+
+
+async def find_reply(tx: Transaction, message_id: str) -> str | None:
+    """The text of the reply to a handled command; None when it is not known, or no longer."""
+    reply: str | None = (await tx.execute(_FIND_REPLY, {"id": message_id})).scalar_one_or_none()
+    return reply
+
+
+async def delete_expired(tx: Transaction, limit: int) -> int:
+    """Delete up to `limit` rows past their time; returns how many there were."""
+    return (await tx.execute(_DELETE_EXPIRED, {"limit": limit})).rowcount
