@@ -1,0 +1,176 @@
+"""The composition of the gateway: its parts, the order they start in, and how it ends."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import resource
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+from services.ws_gateway.client import GOING_AWAY
+from services.ws_gateway.commands import Commands, read_reply
+from services.ws_gateway.follower import Follower
+from services.ws_gateway.gateway import RESTART, Gateway
+from services.ws_gateway.hub import Hub
+from services.ws_gateway.intake import Intake
+from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.pages import Pages
+from services.ws_gateway.resume import Library
+from services.ws_gateway.ring import Ring
+from services.ws_gateway.server import HttpAnswer, Server
+from services.ws_gateway.settings import GatewaySettings
+from shared import logs, telemetry
+from shared.bus.publisher import Publisher
+from shared.bus.rpc import Rpc
+from shared.bus.tail import StreamEvent, read_range
+from shared.errors import Rejected
+from shared.messages import encode_command, new_id, spec_of
+
+NAME = "ws_gateway"
+QUERY_SECONDS = 5.0
+# A stop gives commands under way and then the closing handshakes this long.
+COMMAND_GRACE_SECONDS, CLOSE_GRACE_SECONDS = 3.0, 5.0
+
+log = logs.get_logger()
+
+
+class App:
+    """All parts of a gateway, put together but not started."""
+
+    def __init__(self, settings: GatewaySettings, registry: CollectorRegistry = REGISTRY) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._url = settings.amqp_url.get_secret_value()
+        self.hub = Hub(Ring(settings.ring_events, settings.ring_bytes))
+        metrics = Metrics(self.hub, registry)
+        self.intake = Intake(self.hub, metrics)
+        self._publisher = Publisher(self._url, name=NAME)
+        self._rpc = Rpc(self._publisher)
+        self.follower = Follower(
+            self._url, name=NAME, intake=self.intake, ask=self._query, prefill=settings.ring_events
+        )
+        self.commands = Commands(self._rpc, metrics)
+        self.gateway = Gateway(
+            secret=settings.secret.get_secret_value(),
+            origins=frozenset(origin.lower() for origin in settings.origins),
+            limits=settings.limits,
+            hub=self.hub,
+            intake=self.intake,
+            library=Library(self.hub, Pages(self.hub, self.intake, self._read_stream, self._query), metrics),
+            commands=self.commands,
+            metrics=metrics,
+            call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
+        )
+        self.server = Server(self.gateway, self._page, lambda: self.follower.ready)
+
+    def _read_stream(self, after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
+        return read_range(self._url, name=NAME, after=after, until=until)
+
+    async def _query(self, name: str, data: dict[str, Any]) -> bytes:
+        """The text of a query's result. Raises `Rejected`, `Unavailable` or TimeoutError."""
+        message_id = new_id()
+        body = encode_command(name, data, message_id=message_id, sender_agent_id=NAME)
+        reply = read_reply(await self._rpc.request(spec_of(name), body, message_id=message_id, wait=QUERY_SECONDS))
+        if reply.ok:
+            return bytes(reply.result)
+        fault = json.loads(bytes(reply.error))
+        raise Rejected(fault["code"], fault["message"])
+
+    def _page(self, path: str) -> HttpAnswer | None:
+        if path == "/health/live":
+            return _json(200, {"status": "live"})
+        if path == "/health/ready":
+            faults = self._faults()
+            return _json(503, {"status": "not ready", "failing": faults}) if faults else _json(200, {"status": "ready"})
+        if path == "/metrics":
+            return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
+        return None
+
+    def _faults(self) -> dict[str, str]:
+        faults = {}
+        if not (self._publisher.connected and self.follower.connected):
+            faults["broker"] = "not connected"
+        if not self.follower.ready:
+            faults["event_log"] = self.follower.waits_for
+        return faults
+
+    async def run(self) -> None:
+        """Serve until SIGTERM (clients are told of a restart) or SIGINT (of a shutdown)."""
+        loop = asyncio.get_running_loop()
+        stop: asyncio.Future[signal.Signals] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _note, stop, number)
+        port = await self.server.start(self._settings.host, self._settings.gateway_port)
+        log.info("started", port=port)
+        tasks = [asyncio.ensure_future(work) for work in (self._publisher.run(), self.follower.run(), self._beat())]
+        settling = asyncio.ensure_future(self._settle())
+        everything: list[asyncio.Future[Any]] = [stop, *tasks]
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        self.server.stop_listening()
+        if stop.done():
+            await self._close(stop.result())
+        failed = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+        for task in (*tasks, settling):
+            task.cancel()
+        await asyncio.gather(*tasks, settling, return_exceptions=True)
+        log.info("stopped")
+        for fault in failed:
+            if fault is not None:
+                raise fault
+
+    async def _close(self, number: signal.Signals) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMAND_GRACE_SECONDS):
+                await self.commands.finished()
+        if number == signal.SIGTERM:
+            await self.gateway.shut_down(RESTART, "restart; resume from cursor", CLOSE_GRACE_SECONDS)
+        else:
+            await self.gateway.shut_down(GOING_AWAY, "shutdown; resume from cursor", CLOSE_GRACE_SECONDS)
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due += 1
+            await asyncio.sleep(max(0, due - loop.time()))
+            self.gateway.beat()
+
+    async def _settle(self) -> None:
+        """Once all is built, keep the garbage collector from it: a full collection would stall every socket."""
+        await self.follower.wait_ready()
+        tune_collector()
+        log.info("ready", **self.gateway.state())
+
+
+def _note(stop: "asyncio.Future[signal.Signals]", number: signal.Signals) -> None:
+    if not stop.done():
+        stop.set_result(number)
+
+
+def tune_collector() -> None:
+    """Keep what lives now out of garbage collection, and collect seldom: events and frames hold no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def raise_file_limit() -> None:
+    """Allow as many open sockets as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _json(status: int, body: dict[str, Any]) -> HttpAnswer:
+    return status, "application/json", json.dumps(body).encode()
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Run a gateway until it is told to stop."""
+    logs.configure(NAME, form=settings.log_format, level=settings.log_level)
+    telemetry.export_traces(NAME, settings.otlp_endpoint)
+    raise_file_limit()
+    await App(settings).run()

@@ -1,0 +1,288 @@
+"""One client of the gateway, from its handshake to its close. Free of sockets."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from services.ws_gateway.access import BAD_TOKEN, NOT_IN_TIME, Bucket, Identity, Refused, identify, resume_token
+from services.ws_gateway.backlog import Backlog
+from services.ws_gateway.frames import PING, error, message
+from services.ws_gateway.hub import SLOW_CONSUMER, Connection
+from services.ws_gateway.requests import Ack, Authenticate, CommandRequest, Ping, Request, Subscribe, read_request
+from services.ws_gateway.topics import HANDLERS
+from shared.errors import Rejected
+from shared.logs import get_logger
+from shared.messages import new_id
+
+if TYPE_CHECKING:
+    from services.ws_gateway.gateway import Gateway
+
+GOING_AWAY, BAD_TEXT, BROKEN, TOO_LARGE, FLOODING = 1001, 1007, 1011, 4413, 4429
+MAX_FRAME = 64 * 1024
+AUTHENTICATION_SECONDS = 5.0
+HEARTBEAT_SECONDS = 30
+UNANSWERED_PINGS = 3
+FRAMES_A_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
+COMMANDS_IN_FLIGHT = 16
+REMEMBERED_IDS = 1024
+# Events that may wait: a person looks at a screen, an agent wants each.
+MAX_WAITING = {"human": 50, "agent": 200}
+
+log = get_logger()
+
+
+class Link(Protocol):
+    """The socket of a client, as the server gives it."""
+
+    address: str
+    # Takes whole WebSocket frames; what the socket does not take waits, and `Client.full` is called.
+    write: Callable[[bytes], None]
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind what waits, then close; `Client.gone` is called in the end."""
+
+    def hold(self, *, held: bool) -> None:
+        """Stop reading what the client sends, or go on."""
+
+
+class Client:
+    """What the gateway knows of one connection, and how it answers."""
+
+    def __init__(self, gateway: "Gateway", link: Link) -> None:
+        self.id = new_id()
+        self.identity: Identity | None = None
+        self.gateway = gateway
+        self.connection = Connection(link.write, self.close, Backlog(MAX_WAITING["human"]))
+        self.reader = gateway.library.reader(self.connection, self._spawn)
+        self.closing = False
+        self.ping_ms: float | None = None
+        self.received = 0
+        self._link = link
+        self._code = 1006
+        self._reason = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bucket = Bucket(FRAMES_A_SECOND, FRAMES_AT_ONCE)
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._commands = 0
+        self._held = False
+        self._opened_at = time.monotonic()
+        self._pinged_at = 0.0
+        self._unanswered = 0
+
+    def open(self, token: str | None) -> None:
+        """The handshake is done; `token` is what it showed."""
+        if token is None:
+            self._timer = self.gateway.call_later(AUTHENTICATION_SECONDS, self._not_in_time)
+        else:
+            self._authenticate(token)
+
+    def _not_in_time(self) -> None:
+        self.close(NOT_IN_TIME, f"no authentication within {AUTHENTICATION_SECONDS:g} s")
+
+    def _authenticate(self, token: str) -> None:
+        try:
+            identity = identify(self.gateway.secret, token)
+            self.gateway.seat(self, identity)
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.gateway.call_later(max(0.0, identity.expires - time.time()), self._expired)
+        self.connection.backlog = Backlog(MAX_WAITING[identity.kind])
+        self.send(
+            message(
+                "connected",
+                connection_id=self.id,
+                agent_id=identity.agent_id,
+                permission=identity.permission,
+                epoch=self.gateway.epoch,
+                cursor=self.gateway.hub.cursor,
+                resume_token=resume_token(self.gateway.secret, identity.agent_id, self.id),
+                heartbeat_s=HEARTBEAT_SECONDS,
+            )
+        )
+        log.info("client_connected", **self._named())
+
+    def _expired(self) -> None:
+        self.close(BAD_TOKEN, "the token has expired; connect with a new one")
+
+    @property
+    def address(self) -> str:
+        """Where the client connects from."""
+        return self._link.address
+
+    def _named(self) -> dict[str, Any]:
+        who = self.identity
+        known = {"agent_id": who.agent_id, "kind": who.kind, "permission": who.permission} if who else {}
+        return {"connection_id": self.id, "address": self._link.address, **known}
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame of the gateway's own; these never wait behind events."""
+        if not self.closing:
+            self.connection.write(frame)
+
+    def refuse(self, refused: Refused) -> None:
+        """Turn the client away, so that it can see why."""
+        self.gateway.metrics.refused.labels(str(refused.code)).inc()
+        self.close(refused.code, refused.reason)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection, saying why; more of it does nothing."""
+        if self.closing:
+            return
+        self.closing = True
+        self._code, self._reason = code, reason
+        self.reader.stop()
+        self.gateway.hub.forget(self.connection)
+        self._link.close(code, reason)
+
+    def gone(self, code: int) -> None:
+        """The socket is closed; `code` is what the client said, if the gateway did not close it."""
+        if not self.closing:
+            self.closing = True
+            self._code = code
+            self.reader.stop()
+            self.gateway.hub.forget(self.connection)
+        if self._timer:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self.gateway.release(self, self._code)
+        log.info(
+            "client_closed", **self._named(), code=self._code, reason=self._reason, sent=self.connection.sent,
+            received=self.received, dropped=self.connection.backlog.dropped,
+            seconds=round(time.monotonic() - self._opened_at, 3),
+        )  # fmt: skip
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            log.error("client_task_failed", **self._named(), exc_info=fault)
+            self.close(BROKEN, "the gateway made a mistake; resume from cursor")
+
+    # The socket's state
+
+    def full(self) -> None:
+        """The socket takes no more for now."""
+        if not self.closing:
+            self.gateway.hub.pause(self.connection)
+
+    def drained(self) -> None:
+        """The socket has room again."""
+        if self._held:
+            self._held = False
+            self._link.hold(held=False)
+        self.gateway.hub.resume(self.connection)
+
+    def beat(self) -> None:
+        """Ping; close when too many pings have not been answered."""
+        if self.closing or self.identity is None:
+            return
+        if self._unanswered >= UNANSWERED_PINGS:
+            slow = self.connection.paused
+            self.close(SLOW_CONSUMER if slow else GOING_AWAY, f"{UNANSWERED_PINGS} pings were not answered")
+            return
+        self._unanswered += 1
+        self._pinged_at = time.monotonic()
+        self.send(PING)
+
+    def ponged(self) -> None:
+        """A ping was answered."""
+        if self._unanswered:
+            self._unanswered = 0
+            self.ping_ms = (time.monotonic() - self._pinged_at) * 1000
+
+    # What the client says
+
+    def counted(self) -> bool:
+        """Count a frame of any kind; false when there were too many, and the connection is being closed."""
+        if self.closing:
+            return False
+        if not self._bucket.take():
+            self.close(FLOODING, f"more than {FRAMES_A_SECOND:g} frames a second")
+            return False
+        return True
+
+    def said(self, text: bytes) -> None:
+        """A whole text message has come."""
+        self.received += 1
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            self.close(BAD_TEXT, "the text is not UTF-8")
+            return
+        request: Request | None = None
+        try:
+            request = read_request(text)
+            self._answer(request, text)
+        except Rejected as rejected:
+            if self.identity is None:
+                self.close(BAD_TOKEN, "the first frame must authenticate")
+                return
+            named = request.message_id if request else rejected.details.pop("message_id", None)
+            self.send(error(rejected, named))
+        if self.connection.paused and not self._held and not self.closing:
+            # It asks without reading the answers: they would pile up, so it is not heard until it has read them.
+            self._held = True
+            self._link.hold(held=True)
+
+    def _answer(self, request: Request, text: bytes) -> None:
+        identity = self.identity
+        if identity is None:
+            if not isinstance(request, Authenticate):
+                raise Rejected("unauthorized", "the first frame must authenticate")
+            self._authenticate(request.token)
+            return
+        if isinstance(request, Ack):
+            return
+        if request.message_id is not None and not self._is_new(request.message_id):
+            self.send(message("duplicate_ack", original_message_id=request.message_id))
+            return
+        if identity.permission == "observer" and not isinstance(request, Subscribe | Ping | CommandRequest):
+            raise Rejected("forbidden", "an observer may send subscribe, ack, ping and reading commands")
+        if isinstance(request, Ping):
+            named = {} if request.message_id is None else {"correlation_id": request.message_id}
+            self.send(message("pong", **named))
+        elif isinstance(request, CommandRequest):
+            self._run(identity, request, text)
+        elif handler := HANDLERS.get(type(request)):
+            handler(self, identity, request)
+        else:
+            raise Rejected("conflict", "this connection is authenticated already")
+
+    def _is_new(self, message_id: str) -> bool:
+        if message_id in self._ids:
+            return False
+        self._ids[message_id] = None
+        if len(self._ids) > REMEMBERED_IDS:
+            self._ids.popitem(last=False)
+        return True
+
+    def _run(self, identity: Identity, request: CommandRequest, text: bytes) -> None:
+        if request.message_id is None:
+            raise Rejected("invalid", "a command needs a `message_id`, by which its answer is known")
+        if self._commands >= COMMANDS_IN_FLIGHT:
+            self._ids.pop(request.message_id)
+            raise Rejected("rate_limited", f"{COMMANDS_IN_FLIGHT} commands are under way; wait for an answer")
+        self._commands += 1
+        self._spawn(self._command(identity, request, request.message_id, text))
+
+    async def _command(self, identity: Identity, request: CommandRequest, message_id: str, text: bytes) -> None:
+        try:
+            answer, settled = await self.gateway.commands.run(identity, request, text)
+        finally:
+            self._commands -= 1
+        if not settled:
+            # It may be sent again: it did not happen, or its worker knows that it did.
+            self._ids.pop(message_id, None)
+        self.send(answer)

@@ -1,0 +1,108 @@
+"""The gateway as a whole: its clients, the places they take, their heartbeat, and how it ends."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from services.ws_gateway.access import Identity, Limits, Places
+from services.ws_gateway.client import HEARTBEAT_SECONDS, Client, Link
+from services.ws_gateway.commands import Commands
+from services.ws_gateway.hub import Hub
+from services.ws_gateway.intake import Intake
+from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.resume import Library
+
+RESTART = 1012
+
+
+class Gateway:
+    """What the clients share."""
+
+    def __init__(
+        self,
+        *,
+        secret: str,
+        origins: frozenset[str],
+        limits: Limits,
+        hub: Hub,
+        intake: Intake,
+        library: Library,
+        commands: Commands,
+        metrics: Metrics,
+        call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
+    ) -> None:
+        self.secret = secret
+        self.origins = origins
+        self.places = Places(limits)
+        self.hub = hub
+        self.library = library
+        self.commands = commands
+        self.metrics = metrics
+        self.call_later = call_later
+        self._intake = intake
+        # Clients by when they are pinged, so that not all are at the same time.
+        self._beats: list[dict[Client, None]] = [{} for _ in range(HEARTBEAT_SECONDS)]
+        self._turn = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def epoch(self) -> str:
+        """The event log's epoch."""
+        return self._intake.epoch.name
+
+    @property
+    def base(self) -> int:
+        """The first cursor of the epoch."""
+        return self._intake.epoch.base
+
+    @property
+    def clients(self) -> list[Client]:
+        """Everyone who is connected."""
+        return [client for beat in self._beats for client in beat]
+
+    def connect(self, link: Link) -> Client:
+        """A socket that has done its handshake. Raises `Refused` when there are too many."""
+        self.places.enter(link.address)
+        self._empty.clear()
+        client = Client(self, link)
+        min(self._beats, key=len)[client] = None
+        return client
+
+    def seat(self, client: Client, identity: Identity) -> None:
+        """A client has shown who it is. Raises `Refused` when that agent has its connections already."""
+        self.places.seat(client.address, identity)
+        client.identity = identity
+        self.metrics.connections.labels(identity.permission).inc()
+
+    def release(self, client: Client, code: int) -> None:
+        """A client is gone."""
+        self.places.leave(client.address, client.identity)
+        if not self.places.total:
+            self._empty.set()
+        if client.identity:
+            self.metrics.connections.labels(client.identity.permission).dec()
+        self.metrics.closes.labels(str(code)).inc()
+        for beat in self._beats:
+            beat.pop(client, None)
+
+    def beat(self) -> None:
+        """Ping those whose turn it is; to be called once a second."""
+        self._turn = (self._turn + 1) % len(self._beats)
+        for client in list(self._beats[self._turn]):
+            client.beat()
+
+    async def shut_down(self, code: int, reason: str, patience: float) -> None:
+        """Write what waits, close every connection, and wait until they are closed, `patience` seconds at most."""
+        for client in self.clients:
+            if not client.closing:
+                self.hub.flush(client.connection)
+                client.close(code, reason)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._empty.wait()
+
+    def state(self) -> dict[str, Any]:
+        """The gateway in a few numbers."""
+        return {"connections": self.places.total, "cursor": self.hub.cursor, "slow": self.hub.slow, "epoch": self.epoch}

@@ -1,0 +1,126 @@
+"""Older events than the ring holds: from the stream, and what has gone from the stream from the events table."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from services.ws_gateway.frames import Frame, event_frame, recorded_frame
+from services.ws_gateway.hub import Hub
+from services.ws_gateway.intake import Intake
+from services.ws_gateway.replay import Gap, Page
+from shared.bus.tail import StreamEvent
+
+STREAM_PAGE = 2_000
+TABLE_PAGE = 500
+PAGE_BYTES = 1024 * 1024
+# How far before a page copies of its events are looked for.
+OVERLAP = 500
+
+# The events of the stream with offsets in (after, until].
+ReadStream = Callable[[int, int], AsyncIterator[list[StreamEvent]]]
+# Asks the session worker; returns the text of the result.
+Query = Callable[[str, dict[str, Any]], Awaitable[bytes]]
+
+
+class _EventLog(msgspec.Struct):
+    epoch: str
+    base: int
+    first: int | None = None
+    last: int | None = None
+
+
+class _Recorded(msgspec.Struct):
+    events: list[msgspec.Raw]
+    next: int | None = None
+
+
+class Pages:
+    """Reads the log piece by piece; every event of it comes in one of the pages, or a gap says that it does not."""
+
+    def __init__(self, hub: Hub, intake: Intake, read_stream: ReadStream, query: Query) -> None:
+        self._hub = hub
+        self._intake = intake
+        self._read_stream = read_stream
+        self._query = query
+
+    def is_former(self, position: int) -> bool:
+        """Whether events right after a cursor belong to a stream that is no more."""
+        return position + 1 < self._intake.epoch.base
+
+    async def after(self, position: int, topics: frozenset[str], until: int | None) -> tuple[Page, str]:
+        """The page that begins right after a cursor, and where it came from (`stream` or `table`).
+
+        `topics` are those wanted from there up to `until`. Raises `Rejected`, `BusError` or TimeoutError when the
+        source can't be read now.
+        """
+        base = self._intake.epoch.base
+        if self.is_former(position):
+            return await self._of_former_epochs(position, topics, min(base - 1, until or base - 1)), "table"
+        page, gone_until = await self._of_stream(position, self._hub.ring.floor)
+        if page is not None:
+            return page, "stream"
+        return await self._recorded(position, topics, min(gone_until, until or gone_until)), "table"
+
+    async def _of_stream(self, position: int, until: int) -> tuple[Page | None, int]:
+        """A page from the stream; or None, and up to which cursor the stream has lost its events."""
+        base = self._intake.epoch.base
+        until = min(position + STREAM_PAGE, until)
+        start = max(position - base - OVERLAP, -1)
+        first: int | None = None
+        frames: list[Frame] = []
+        overlap: list[str] = []
+        size = 0
+        async with aclosing(self._read_stream(start, until - base)) as runs:  # type: ignore[type-var]
+            async for events in runs:
+                if first is None:
+                    first = base + events[0].offset
+                for offset, routing_key, body, _ in events:
+                    frame = _frame_or_none(base + offset, routing_key, body)
+                    if frame is None:
+                        continue
+                    if frame.cursor > position:
+                        frames.append(frame)
+                        size += len(frame.data)
+                    elif frame.message_id:
+                        overlap.append(frame.message_id)
+                if size > PAGE_BYTES:
+                    until = base + events[-1].offset
+                    break
+        # Offsets have holes, so only an event at or before the position, or the stream's very first, proves that
+        # nothing between is gone.
+        if first is not None and (first <= position or first == base):
+            return Page(frames, until, overlap=overlap), until
+        return None, until if first is None else first - 1
+
+    async def _of_former_epochs(self, position: int, topics: frozenset[str], until: int) -> Page:
+        """A page from before this stream was made; at the end of it, what was never recorded is told as a gap."""
+        page = await self._recorded(position, topics, until)
+        base = self._intake.epoch.base
+        if page.frames:
+            return Page(page.frames, page.frames[-1].cursor, matched=True, missing=page.missing)
+        missing = page.missing or (Gap(position + 1, base - 1, "epoch") if until == base - 1 else None)
+        return Page([], until, matched=True, missing=missing)
+
+    async def _recorded(self, position: int, topics: frozenset[str], until: int) -> Page:
+        state = msgspec.json.decode(await self._query("get_event_log", {}), type=_EventLog)
+        missing = None
+        if state.first is None or state.last is None or state.first > until:
+            return Page([], until, matched=True, missing=Gap(position + 1, until, "retention"))
+        if state.first > position + 1:
+            missing = Gap(position + 1, state.first - 1, "retention")
+            position = state.first - 1
+        asked = {"after": position, "until": until, "topics": sorted(topics), "limit": TABLE_PAGE}
+        recorded = msgspec.json.decode(await self._query("list_events", asked), type=_Recorded)
+        frames = [recorded_frame(bytes(event)) for event in recorded.events]
+        if recorded.next is not None and frames:
+            until = frames[-1].cursor
+        return Page(frames, until, matched=True, missing=missing)
+
+
+def _frame_or_none(cursor: int, routing_key: str, body: bytes) -> Frame | None:
+    try:
+        return event_frame(cursor, routing_key, body)
+    except ValueError:
+        return None

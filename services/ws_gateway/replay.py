@@ -1,0 +1,166 @@
+"""A replay: older events for one connection, in order, until it has caught up and joins the live ones. Free of I/O."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from services.ws_gateway.frames import Frame, gap
+from services.ws_gateway.hub import JOIN_BYTES, Connection, Hub
+from services.ws_gateway.subscriptions import Topics
+
+# Events looked at before others get their turn.
+STRIDE = 1000
+# Copies of an event lie close together in the log: a worker died between publishing and noting it.
+REMEMBERED_IDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a connection asked for: the matching events after a cursor, for ever or up to another."""
+
+    topics: Topics
+    after: int
+    until: int | None = None
+
+    def holds(self, cursor: int) -> bool:
+        """Whether an event with this cursor lies within the claim."""
+        return self.after < cursor and (self.until is None or cursor <= self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Cursors, both included, among which matching events are missing."""
+
+    first: int
+    last: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of the log from outside the ring, after what the replay has: its events, and up to where it reaches.
+
+    `matched` says that the frames were asked for by topic. `missing` comes before the frames. `overlap` holds the ids
+    of events just before the page.
+    """
+
+    frames: list[Frame]
+    until: int
+    matched: bool = False
+    missing: Gap | None = None
+    overlap: Iterable[str] = ()
+
+
+class State(Enum):
+    """What a replay waits for."""
+
+    LIVE = auto()  # nothing: it is over, the connection has joined the live events
+    FULL = auto()  # room in the socket
+    TURN = auto()  # its next turn
+    PAGE = auto()  # a page of events that are no longer in the ring
+
+
+class Replay:
+    """Gives a connection what its claims hold, the oldest first, and lets it join the live events at the end."""
+
+    def __init__(self, hub: Hub, connection: Connection, claims: list[Claim]) -> None:
+        self._hub = hub
+        self._connection = connection
+        self.claims = claims
+        # Everything up to here has been looked at; of that, `_chosen` is still to be written.
+        self._looked_at = min((claim.after for claim in claims), default=hub.cursor)
+        self._chosen: deque[Frame] = deque()
+        # Ids of the events given, once pages came from outside the ring; the ring itself holds no copies.
+        self._seen: OrderedDict[str, None] | None = None
+        self.sources: set[str] = set()
+
+    @property
+    def position(self) -> int:
+        """Everything up to this cursor has been given."""
+        return self._chosen[0].cursor - 1 if self._chosen else self._looked_at
+
+    def step(self) -> State:
+        """Write what can be written now; says what to wait for before the next step."""
+        turns = 2
+        while not self._connection.paused:
+            if self._chosen:
+                self._write()
+            elif not self._hub.ring.covers(self._looked_at):
+                return State.PAGE
+            elif turns == 0:
+                return State.TURN
+            elif self._looked_at >= self._hub.cursor:
+                self._finish()
+                return State.LIVE
+            else:
+                turns -= 1
+                self.sources.add("ring")
+                frames = self._hub.ring.after(self._looked_at, STRIDE)
+                self._choose(frames, frames[-1].cursor if frames else self._hub.cursor, matched=False)
+        return State.FULL
+
+    def feed(self, page: Page) -> None:
+        """Take the page that was asked for; it begins right after `position`."""
+        self._seen = OrderedDict() if self._seen is None else self._seen
+        if page.missing:
+            self.tell(page.missing)
+        for message_id in page.overlap:
+            self._note(message_id)
+        self._choose(page.frames, page.until, matched=page.matched)
+
+    def tell(self, missing: Gap) -> None:
+        """Tell the client what it does not get."""
+        self._hub.gaps += 1
+        self._connection.write(gap(missing.first, missing.last, missing.reason))
+
+    def _choose(self, frames: list[Frame], until: int, *, matched: bool) -> None:
+        self._chosen.extend(
+            frame for frame in frames if (matched or self._wants(frame)) and self._note(frame.message_id)
+        )
+        self._looked_at = until
+
+    def _wants(self, frame: Frame) -> bool:
+        return any(claim.holds(frame.cursor) and claim.topics.matches(frame.routing_key) for claim in self.claims)
+
+    def _write(self) -> None:
+        """Write some of the chosen events."""
+        run = [self._chosen.popleft()]
+        size = len(run[0].data)
+        while self._chosen and size + len(self._chosen[0].data) <= JOIN_BYTES:
+            size += len(self._chosen[0].data)
+            run.append(self._chosen.popleft())
+        self._connection.count(len(run))
+        self._hub.frames_out += len(run)
+        self._connection.write(b"".join([frame.data for frame in run]))
+
+    def _note(self, message_id: str) -> bool:
+        """Remember an event's id; false when it was there before."""
+        if self._seen is None or not message_id:
+            return True
+        if message_id in self._seen:
+            return False
+        self._seen[message_id] = None
+        if len(self._seen) > REMEMBERED_IDS:
+            self._seen.popitem(last=False)
+        return True
+
+    def _finish(self) -> None:
+        topics = {pattern for claim in self.claims if claim.until is None for pattern in claim.topics.patterns}
+        self._hub.join(self._connection, frozenset(topics))
+
+    def wanted_topics(self) -> tuple[frozenset[str], int | None]:
+        """Which topics are asked for right after `position`, and up to which cursor that stays so."""
+        now = [claim for claim in self.claims if claim.holds(self.position + 1)]
+        turns = [claim.after for claim in self.claims if claim.after > self.position]
+        turns += [claim.until for claim in now if claim.until is not None]
+        patterns = {pattern for claim in now for pattern in claim.topics.patterns}
+        return frozenset(patterns), min(turns, default=None)
+
+    def open_claims(self) -> list[Claim]:
+        """What is still to be given, as claims from `position` on."""
+        return [
+            replace(claim, after=max(claim.after, self.position))
+            for claim in self.claims
+            if claim.until is None or claim.until > self.position
+        ]

@@ -1,0 +1,210 @@
+"""Bringing a connection up to date: runs its replay to the end, fetching what the ring no longer holds."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+from services.ws_gateway.hub import SLOW_CONSUMER, Connection, Hub
+from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.pages import Pages
+from services.ws_gateway.replay import Claim, Gap, Page, Replay, State
+from services.ws_gateway.subscriptions import Topics
+from shared.errors import BusError, Rejected
+from shared.logs import get_logger
+
+# Replays that read from outside the ring at the same time: each holds a page in memory.
+DEEP_REPLAYS = 32
+# Another replica may be a moment ahead of this one.
+FUTURE_SECONDS = 2.0
+# A connection that is brought up to date and takes nothing for so long is closed.
+STALLED_SECONDS = 30.0
+TRY_AGAIN_LATER = 1013
+
+# Makes the answer to what was asked for: whether everything is given, and after which cursor it begins.
+Answer = Callable[[bool, int], bytes]
+Fail = Callable[[Rejected], bytes]
+
+log = get_logger()
+
+
+class Library:
+    """What all replays share: where pages come from, and how many may be read at once."""
+
+    def __init__(self, hub: Hub, pages: Pages, metrics: Metrics) -> None:
+        self.hub = hub
+        self.pages = pages
+        self.metrics = metrics
+        self.deep = asyncio.Semaphore(DEEP_REPLAYS)
+
+    def reader(
+        self, connection: Connection, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    ) -> "Reader":
+        """A reader for one connection."""
+        return Reader(self, connection, spawn)
+
+
+class Reader:
+    """What one connection asked for, and the replay that brings it there."""
+
+    def __init__(
+        self, library: Library, connection: Connection, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    ) -> None:
+        self._library = library
+        self._hub = library.hub
+        self._connection = connection
+        self._spawn = spawn
+        self._replay: Replay | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._asked: list[tuple[Answer, Fail]] = []
+        self._before: list[Claim] = []
+        self._room = asyncio.Event()
+        connection.on_writable = self._room.set
+
+    def claims(self) -> list[Claim]:
+        """What is being given or still to be given."""
+        if self._replay is not None:
+            return self._replay.open_claims()
+        group = self._connection.group
+        return [] if group is None else [Claim(group.topics, self._hub.cursor)]
+
+    def topics(self) -> frozenset[str]:
+        """The topics in force."""
+        return frozenset(pattern for claim in self.claims() if claim.until is None for pattern in claim.topics.patterns)
+
+    def ask(self, claims: list[Claim], answer: Answer, fail: Fail) -> None:
+        """Put these claims in force, and answer once it is known whether they can be met."""
+        if not self._asked:
+            self._before = self.claims()
+        self._asked.append((answer, fail))
+        self._start(claims)
+
+    def stop(self) -> None:
+        """Read no more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._replay = None
+
+    def _start(self, claims: list[Claim]) -> None:
+        self.stop()
+        self._hub.detach(self._connection)
+        replay = self._replay = Replay(self._hub, self._connection, _merged(claims))
+        latest = max((claim.after for claim in claims), default=self._hub.cursor)
+        if self._hub.ring.covers(replay.position) and latest <= self._hub.cursor:
+            self._settle(recovered=True, position=replay.position)
+            if self._step(replay) is State.LIVE:
+                return
+            self._task = self._spawn(self._catch_up(replay))
+        else:
+            self._task = self._spawn(self._look_up(replay, latest))
+
+    def _settle(self, *, recovered: bool, position: int) -> None:
+        asked, self._asked = self._asked, []
+        for answer, _ in asked:
+            self._connection.write(answer(recovered, position))
+
+    def _step(self, replay: Replay) -> State:
+        self._room.clear()
+        state = replay.step()
+        if state is State.LIVE:
+            self._replay = None
+            for source in ("table", "stream", "ring"):
+                if source in replay.sources:
+                    self._library.metrics.resumes.labels(source).inc()
+                    break
+        return state
+
+    async def _look_up(self, replay: Replay, latest: int) -> None:
+        """Find out whether the claims can be met, say so, and go on."""
+        missing = None
+        if not await self._reaches(latest):
+            now = self._hub.cursor
+            missing = Gap(now + 1, latest, "epoch")
+            claims = [replace(claim, after=min(claim.after, now)) for claim in replay.claims]
+            replay = self._replay = Replay(self._hub, self._connection, claims)
+        async with AsyncExitStack() as slot:
+            page = None
+            former = self._library.pages.is_former(replay.position)
+            if not self._hub.ring.covers(replay.position):
+                await slot.enter_async_context(self._library.deep)
+                try:
+                    page = await self._page(replay)
+                except (Rejected, BusError, TimeoutError) as fault:
+                    self._give_up(fault)
+                    return
+            whole = missing is None and (page is None or page.missing is None) and not former
+            self._settle(recovered=whole, position=missing.first - 1 if missing else replay.position)
+            if missing:
+                replay.tell(missing)
+            if page:
+                replay.feed(page)
+            await self._run(replay, slot)
+
+    async def _reaches(self, cursor: int) -> bool:
+        try:
+            async with asyncio.timeout(FUTURE_SECONDS):
+                while self._hub.cursor < cursor:  # noqa: ASYNC110 (the hub knows no event loop)
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            return False
+        return True
+
+    def _give_up(self, fault: Exception) -> None:
+        """The log can't be read now: what was in force before stays so."""
+        rejected = (
+            fault
+            if isinstance(fault, Rejected)
+            else Rejected("unavailable", "the event log can't be read now; ask again")
+        )
+        log.warning("resume_failed", reason=str(fault) or type(fault).__name__)
+        asked, self._asked = self._asked, []
+        if not asked:
+            self._connection.close(TRY_AGAIN_LATER, "the event log can't be read now; resume from cursor")
+            return
+        for _, fail in asked:
+            self._connection.write(fail(rejected))
+        self._task = None
+        self._start(self._before)
+
+    async def _catch_up(self, replay: Replay) -> None:
+        async with AsyncExitStack() as slot:
+            await self._run(replay, slot)
+
+    async def _run(self, replay: Replay, slot: AsyncExitStack) -> None:
+        try:
+            while (state := self._step(replay)) is not State.LIVE:
+                if state is State.TURN:
+                    await asyncio.sleep(0)
+                elif state is State.FULL:
+                    async with asyncio.timeout(STALLED_SECONDS):
+                        await self._room.wait()
+                else:
+                    if "stream" not in replay.sources and "table" not in replay.sources:
+                        await slot.enter_async_context(self._library.deep)
+                    replay.feed(await self._page(replay))
+        except TimeoutError:
+            if self._connection.paused:
+                self._connection.close(SLOW_CONSUMER, "too slow; resume from cursor")
+            else:
+                self._connection.close(TRY_AGAIN_LATER, "the event log can't be read now; resume from cursor")
+        except (Rejected, BusError) as fault:
+            log.warning("resume_failed", reason=str(fault))
+            self._connection.close(TRY_AGAIN_LATER, "the event log can't be read now; resume from cursor")
+
+    async def _page(self, replay: Replay) -> Page:
+        page, source = await self._library.pages.after(replay.position, *replay.wanted_topics())
+        replay.sources.add(source)
+        return page
+
+
+def _merged(claims: list[Claim]) -> list[Claim]:
+    """Claims that begin and end together as one."""
+    together: dict[tuple[int, int | None], list[Topics]] = {}
+    for claim in claims:
+        together.setdefault((claim.after, claim.until), []).append(claim.topics)
+    return [
+        Claim(topics[0] if len(topics) == 1 else Topics({p for t in topics for p in t.patterns}), after, until)
+        for (after, until), topics in together.items()
+    ]

@@ -1,0 +1,154 @@
+"""The listener: from a TCP connection to a WebSocket, on picows. Only this module and `sockets.py` know picows.
+
+Its `WSProtocol` is extended, not only used: the peer's address and a frame's announced size are needed earlier than the
+listener's callbacks have them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+import aiofastnet
+from picows import (
+    WSAutoPingStrategy,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from services.ws_gateway.access import SUBPROTOCOL, offered_protocols
+from services.ws_gateway.client import MAX_FRAME
+from services.ws_gateway.gateway import Gateway
+from services.ws_gateway.sizes import FrameSizes
+from services.ws_gateway.sockets import Socket
+from shared.logs import get_logger
+
+HANDSHAKE_SECONDS = 5.0
+BACKLOG = 2048
+
+# Status, content type and body of a page that is no WebSocket; None where there is none.
+HttpAnswer = tuple[int, str, bytes]
+HttpPages = Callable[[str], HttpAnswer | None]
+
+log = get_logger()
+
+
+def _quiet() -> "logging.LoggerAdapter[logging.Logger]":
+    # What picows has to say of a client's faults is told by the close code; an adapter spares a logger per connection.
+    logger = logging.getLogger("picows.gateway")
+    logger.setLevel(logging.CRITICAL + 1)
+    return logging.LoggerAdapter(logger, {})
+
+
+class Server:
+    """Listens, and gives each WebSocket to the gateway."""
+
+    def __init__(self, gateway: Gateway, pages: HttpPages, ready: Callable[[], bool]) -> None:
+        self.gateway = gateway
+        self.pages = pages
+        # Until the ring is filled there is nothing true to tell a client.
+        self.ready = ready
+        self.open_sockets = 0
+        self.logger = _quiet()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chooses for 0."""
+        loop = asyncio.get_running_loop()
+        self._server = await aiofastnet.create_server(loop, lambda: _Protocol(self), host, port, backlog=BACKLOG)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
+        if self._server:
+            self._server.close()
+
+    @property
+    def max_sockets(self) -> int:
+        """Sockets at any stage, those before their handshake included."""
+        return self.gateway.places.limits.total + self.gateway.places.limits.unauthenticated
+
+
+class _Protocol(WSProtocol):
+    """One socket, from its first byte."""
+
+    def __init__(self, server: Server) -> None:
+        # Its own handshake timeout would leave a future nobody waits for; see `_too_slow`.
+        super().__init__(
+            None, None, False, self._route, server.logger, True, None, False, 30, 30,
+            WSAutoPingStrategy.PING_WHEN_IDLE, False, MAX_FRAME, None, 2048,
+        )  # fmt: skip
+        self._server = server
+        self._sizes = FrameSizes(MAX_FRAME)
+        self._view = memoryview(b"")
+        self._client: Socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._accepted = False
+        self.address = "?"
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else "local"
+        self._accepted = self._server.open_sockets < self._server.max_sockets
+        self._server.open_sockets += 1
+        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, transport.abort)
+        if not self._accepted:
+            transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.open_sockets -= 1
+        if self._timer:
+            self._timer.cancel()
+        super().connection_lost(error)
+
+    def get_buffer(self, hint: int) -> memoryview:
+        self._view = super().get_buffer(hint)
+        return self._view
+
+    def buffer_updated(self, count: int) -> None:
+        if self._client is None:
+            super().buffer_updated(count)
+            return
+        sizes = self._sizes
+        sizes.feed(self._view[:count])
+        if not sizes.too_large:
+            super().buffer_updated(count)
+            return
+        # The frame is not handed on, so the same piece of the buffer takes whatever else comes.
+        self._client.too_large()
+        if sizes.close_seen:
+            self.transport.disconnect()
+
+    def _route(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        path = request.path.decode("ascii", "replace")
+        name = path.partition("?")[0]
+        if name != "/ws":
+            page = self._server.pages(name)
+            return _http(*page) if page else _http(404, "text/plain; charset=utf-8", b"there is /ws here")
+        headers = request.headers
+        if headers.get("upgrade", "").lower() != "websocket":
+            return _http(
+                426, "text/plain; charset=utf-8", b"this is a WebSocket: ask for an upgrade", Upgrade="websocket"
+            )
+        if not self._server.ready():
+            return _http(503, "text/plain; charset=utf-8", b"the gateway is starting", **{"Retry-After": "1"})
+        # Firefox says `keep-alive, Upgrade`, which RFC 9110 allows and picows does not.
+        if "upgrade" in [word.strip().lower() for word in headers.get("connection", "").split(",")]:
+            headers["Connection"] = "Upgrade"
+        chosen = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if SUBPROTOCOL in offered_protocols(headers) else {}
+        self._client = Socket(self._server.gateway, self.address, path, request, self._timer)
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(chosen), self._client)
+
+
+def _http(status: int, content_type: str, body: bytes, **headers: str) -> WSUpgradeResponseWithListener:
+    response = WSUpgradeResponse()
+    response.version = b"HTTP/1.1"
+    response.status = HTTPStatus(status)
+    response.headers = WSUpgradeResponse.create_ok_response(
+        None, {"Content-Type": content_type, "Cache-Control": "no-store", **headers}
+    ).headers
+    response.body = body
+    return WSUpgradeResponseWithListener(response, None)
