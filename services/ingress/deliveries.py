@@ -1,0 +1,132 @@
+"""Webhook deliveries, dead letters and what became of a command: the routes over the bus's own commands."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from services.ingress.access import Access
+from services.ingress.bodies import LIMIT, BodyReader
+from services.ingress.calls import call_of, response_of
+from services.ingress.commands import CommandDoor, answer
+from services.ingress.prefer import wait_of
+from services.ingress.schemas import ERRORS, SECURED, json_response, result_members
+from shared.auth import Scope
+from shared.messages import encode, spec_of
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(max_length=500)]
+
+
+def delivery_router(commands: CommandDoor, access: Access, bodies: BodyReader) -> APIRouter:
+    """The routes for deliveries, dead letters and command status."""
+    routes = APIRouter(responses=ERRORS)
+
+    async def run(request: Request, name: str, data: bytes, scope: Scope) -> Response:
+        call = call_of(request)
+        spec = spec_of(name)
+        caller = access.caller(call.headers)
+        caller.require(scope)
+        return response_of(
+            answer(spec, await commands.perform(call, spec, caller, data, wait=wait_of(call)), call.trace_id)
+        )
+
+    @routes.get(
+        "/api/commands/{message_id:path}",
+        tags=["commands"],
+        operation_id="get_command",
+        summary="What became of a command: pending, done with its result, or failed with its error",
+        response_class=Response,
+        responses={200: json_response("its status", _COMMAND_STATUS)},
+        openapi_extra=SECURED,
+    )
+    async def get_command(request: Request, message_id: Annotated[str, Path(max_length=255)]) -> Response:
+        call = call_of(request)
+        return response_of(await commands.status(call, access.caller(call.headers), message_id))
+
+    @routes.get(
+        "/api/deliveries",
+        tags=["deliveries"],
+        operation_id="list_deliveries",
+        summary="Webhook deliveries without their payloads, the newest first",
+        response_class=Response,
+        responses={200: json_response("a page of deliveries", result_members(spec_of("list_deliveries")))},
+        openapi_extra=SECURED,
+    )
+    async def list_deliveries(
+        request: Request,
+        source: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Response:
+        return await run(request, "list_deliveries", _given(source=source, limit=limit, cursor=cursor), "read")
+
+    @routes.get(
+        "/api/deliveries/{delivery_id:path}",
+        tags=["deliveries"],
+        operation_id="get_delivery",
+        summary="One webhook delivery with its payload, by its delivery id or message id",
+        response_class=Response,
+        responses={200: json_response("the delivery", result_members(spec_of("get_delivery")))},
+        openapi_extra=SECURED,
+    )
+    async def get_delivery(request: Request, delivery_id: Annotated[str, Path(max_length=255)]) -> Response:
+        return await run(request, "get_delivery", encode({"delivery_id": delivery_id}), "read")
+
+    @routes.get(
+        "/api/dead-letters",
+        tags=["dead letters"],
+        operation_id="list_dead_letters",
+        summary="Messages no worker could take, the newest first",
+        response_class=Response,
+        responses={200: json_response("a page of dead letters", result_members(spec_of("list_dead_letters")))},
+        openapi_extra=SECURED,
+    )
+    async def list_dead_letters(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
+        return await run(request, "list_dead_letters", _given(limit=limit, cursor=cursor), "read")
+
+    @routes.post(
+        "/api/dead-letters/redrive",
+        tags=["dead letters"],
+        operation_id="redrive_dead_letters",
+        summary="Publish dead letters again, those named or all; needs the scope admin",
+        response_class=Response,
+        responses={200: json_response("how many went out", result_members(spec_of("redrive_dead_letters")))},
+        openapi_extra={
+            **SECURED,
+            "requestBody": {
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {"dead_letter_ids": {"type": "array", "items": {"type": "integer"}}},
+                        }
+                    }
+                }
+            },
+        },
+    )
+    async def redrive_dead_letters(request: Request) -> Response:
+        call = call_of(request)
+        access.caller(call.headers).require("admin")
+        _, body = await bodies.read(call.receive, call.headers, LIMIT)
+        return await run(request, "redrive_dead_letters", body if body.strip() else b"{}", "admin")
+
+    return routes
+
+
+def _given(**fields: Any) -> bytes:
+    return encode({name: value for name, value in fields.items() if value is not None})
+
+
+_COMMAND_STATUS: dict[str, Any] = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string", "enum": ["pending", "done", "failed"]},
+        "result": {"type": "object"},
+        "error": {
+            "type": "object",
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "details": {"type": "object"}},
+        },
+    },
+}

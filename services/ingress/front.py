@@ -1,0 +1,117 @@
+"""The front of the service: hot routes answered here as bare ASGI, everything else handed to FastAPI."""
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+from fastapi import FastAPI
+
+from services.ingress.bodies import ClientGone
+from services.ingress.calls import Call
+from services.ingress.commands import CommandDoor
+from services.ingress.metrics import Metrics
+from services.ingress.problems import Answer, internal, problem
+from services.ingress.webhooks import WebhookDoor
+from shared.errors import Rejected
+from shared.logs import get_logger
+
+Send = Callable[[Any], Awaitable[None]]
+
+log = get_logger()
+
+
+class Front:
+    """The ASGI application that the server runs."""
+
+    def __init__(self, api: FastAPI, webhooks: WebhookDoor, commands: CommandDoor, metrics: Metrics) -> None:
+        self._api = api
+        self._webhooks = webhooks
+        self._commands = commands
+        self._metrics = metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        if path.startswith("/webhook") and (len(path) == 8 or path[8] == "/"):
+            if len(path) <= 9:
+                await self._hot("/webhook", self._webhooks.on_root, scope, receive, send)
+            else:
+                await self._hot("/webhook/{source}", self._webhooks.on_source, scope, receive, send, path[9:])
+        elif path.startswith("/api/commands/") and scope["method"] == "POST":
+            await self._hot("/api/commands/{command}", self._commands.on_named, scope, receive, send, path[14:])
+        elif path == "/api/commands":
+            await self._hot("/api/commands", self._commands.on_form, scope, receive, send)
+        else:
+            await self._cold(scope, receive, send)
+
+    async def _hot(
+        self, route: str, handler: Callable[..., Awaitable[Answer]], scope: Any, receive: Any, send: Send, *names: str
+    ) -> None:
+        started = perf_counter()
+        call = Call(scope, receive)
+        try:
+            if scope["method"] != "POST":
+                answer = problem(Rejected("invalid", "this takes POST", allow="POST"), call.trace_id, status=405)
+            else:
+                answer = await handler(call, *names)
+        except Rejected as error:
+            answer = problem(error, call.trace_id)
+        except ClientGone:
+            # Nobody is there to answer; 499 is what web servers call this.
+            self._note(route, call, 499, perf_counter() - started, "client_gone", "")
+            return
+        except Exception:
+            log.exception("request_failed", route=route, trace_id=call.trace_id)
+            answer = internal(call.trace_id)
+        status, body, headers, content_type, code, detail = answer
+        if status != 204:
+            headers = ((b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self._note(route, call, status, perf_counter() - started, code, detail)
+
+    async def _cold(self, scope: Any, receive: Any, send: Send) -> None:
+        started = perf_counter()
+        call = Call(scope, receive)
+        scope["state"]["call"] = call
+        status = 0
+
+        async def watching(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._api(scope, receive, watching)
+        except ClientGone:
+            status = 499
+        except Exception:
+            log.exception("request_failed", path=scope["path"], trace_id=call.trace_id)
+            if not status:
+                raise
+        route = getattr(scope.get("route"), "path", "/other")
+        self._note(
+            route, call, status, perf_counter() - started, call.notes.pop("code", ""), call.notes.pop("detail", "")
+        )
+
+    def _note(self, route: str, call: Call, status: int, seconds: float, code: str, detail: str) -> None:
+        """Count the request; write one line for each that was refused or failed.
+
+        Those that went well are counted only, unless the level is `debug`: at thousands a second a line for each
+        would cost more than the request, and says nothing the metrics don't. Never a query string: it may hold a token.
+        """
+        self._metrics.count(route, status, seconds)
+        write = log.info if status >= 300 or code else log.debug
+        write(
+            "http_request",
+            method=call.scope["method"],
+            path=call.scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 2),
+            trace_id=call.trace_id,
+            **({"error": code, "detail": detail} if code else {}),
+            **call.notes,
+        )

@@ -1,0 +1,29 @@
+"""What the ingress is told from outside."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from shared.settings import DoorSettings
+
+
+class IngressSettings(DoorSettings):
+    """Settings of the ingress; the secrets of other sources than GitHub are named in the sources file."""
+
+    api_key: SecretStr = Field(
+        alias="SWITCHYARD_API_KEY", min_length=16, description="bootstrap API key, with every scope"
+    )
+    github_webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        alias="GITHUB_WEBHOOK_SECRET",
+        description="secret of the GitHub webhook; empty: every delivery is refused",
+    )
+    config: Path = Field(
+        Path("switchyard.toml"), alias="SWITCHYARD_CONFIG", description="the file that declares webhook sources"
+    )
+    spool_max_bytes: int = Field(
+        1 << 30,
+        alias="SWITCHYARD_SPOOL_MAX_BYTES",
+        ge=0,
+        description="how much may wait on disk while the broker is away; beyond it senders get 503",
+    )
