@@ -22,7 +22,9 @@ def asyncapi_document() -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     messages = {spec.name: _command_message(spec, schemas) for spec in COMMANDS.values()}
     messages |= {name: _event_message(event, schemas) for name, event in sorted(EVENTS.items())}
-    commands = {spec.routing_key: _channel(topology.COMMANDS, spec.routing_key, spec.name) for spec in COMMANDS.values()}
+    commands = {
+        spec.routing_key: _channel(topology.COMMANDS, spec.routing_key, spec.name) for spec in COMMANDS.values()
+    }
     events = {event.topic: _channel(topology.EVENTS, event.topic, name) for name, event in sorted(EVENTS.items())}
     return {
         "asyncapi": "3.0.0",
@@ -38,7 +40,9 @@ def asyncapi_document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": commands | events,
         "operations": {
-            **{f"send_{spec.name}": _operation("receive", spec.routing_key, spec.summary) for spec in COMMANDS.values()},
+            **{
+                f"send_{spec.name}": _operation("receive", spec.routing_key, spec.summary) for spec in COMMANDS.values()
+            },
             **{f"hear_{name}": _operation("send", event.topic, _first_line(event)) for name, event in EVENTS.items()},
         },
         "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},

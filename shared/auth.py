@@ -1,4 +1,4 @@
-"""Keys and tokens: API keys kept as hashes, and signed tokens (JWT, HMAC-SHA256) for the WebSocket and the dashboard."""
+"""Keys and tokens: API keys kept as hashes, signed tokens (JWT, HMAC-SHA256) for the WebSocket and the dashboard."""
 
 import hashlib
 import hmac
@@ -70,7 +70,7 @@ def sign(secret: str, audience: Literal["ws", "api", "login"], claims: dict[str,
 
 
 def verify(secret: str, audience: Literal["ws", "api", "login"], token: str) -> dict[str, Any]:
-    """The claims of a token. Raises `Rejected("unauthorized")` when it is malformed, expired, or made for another use."""
+    """The claims of a token. Raises `Rejected("unauthorized")` when malformed, expired, or made for another use."""
     try:
         claims: dict[str, Any] = jwt.decode(
             token, secret, algorithms=["HS256"], audience=audience, options={"require": ["exp", "aud", "jti"]}

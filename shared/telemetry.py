@@ -1,4 +1,4 @@
-"""Metrics and the trace context: counters for Prometheus, `traceparent` as it travels, spans when a collector is set."""
+"""Metrics and the trace context: counters for Prometheus, `traceparent` on its way, spans when a collector is set."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ BATCH_SECONDS = Histogram("switchyard_batch_seconds", "From taking a batch to it
 UNFINISHED = Gauge("switchyard_commands_unfinished", "Commands taken from the broker and not yet acknowledged")
 EVENTS_PUBLISHED = Counter("switchyard_events_published_total", "Events the broker has confirmed")
 RETRIES = Counter("switchyard_retries_total", "Commands put into a retry tier", ["command"])
-DEAD_LETTERS = Counter("switchyard_dead_lettered_total", "Commands given up", ["reason"])
+DEAD_LETTERED = Counter("switchyard_dead_lettered_total", "Commands given up", ["reason"])
 QUERIES = Histogram("switchyard_query_seconds", "Reading commands, from arrival to reply", ["command"])
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")

@@ -63,7 +63,7 @@ def error_reply(error: Rejected) -> bytes:
 
 
 def fingerprint(command: Command) -> bytes | None:
-    """What tells a repetition from another command under the same id. Copies of a webhook count as one whatever they hold."""
+    """What tells a repetition from another command under the same id; copies of a webhook always count as one."""
     if command.spec.area == "webhook":
         return None
     return hashlib.blake2b(command.spec.name.encode() + b"\0" + command.data_text, digest_size=16).digest()
@@ -84,9 +84,9 @@ class GroupCommit:
     ) -> list[Outcome | SessionMissing]:
         """Handle commands with distinct ids; one outcome each, in their order.
 
-        `patient` holds message ids: such a command whose session is missing is given back as `SessionMissing`, with nothing done, to be tried
-        again; otherwise it is refused as not found. Raises `HandledElsewhere`, and whatever a handler raises but
-        `Rejected`; the transaction must then be rolled back.
+        `patient` holds message ids: such a command whose session is missing is given back as `SessionMissing`, with
+        nothing done, to be tried again; any other is refused as not found. Raises `HandledElsewhere`, and whatever a
+        handler raises but `Rejected`; the transaction must then be rolled back.
         """
         known = await handled.find_handled(tx, [command.message_id for command in commands])
         fresh = [command for command in commands if command.message_id not in known]

@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def open(cls, url: str, *, name: str, heartbeat: int = 10, timeout: float = 5.0) -> Self:
-        """Connect, log in and open the channel with confirms. Raises `Unavailable`; never takes longer than `timeout`."""
+        """Connect, log in and open the channel with confirms, within `timeout` seconds. Raises `Unavailable`."""
         where = urlsplit(url)
         host, tls = where.hostname or "127.0.0.1", where.scheme == "amqps"
         connection = cls(heartbeat)

@@ -34,8 +34,8 @@ class Record(NamedTuple):
 # Which of these messages were handled before. Serves: primary key.
 _FIND = text("select message_id, fingerprint, reply, events from handled_messages where message_id = any(:ids)")
 
-# The sessions a batch is about, in sorted order so that two batches never wait for each other. Not FOR UPDATE: rows that
-# refer to a session may be written meanwhile. Serves: primary key.
+# The sessions a batch is about, in sorted order so that two batches never wait for each other. Not FOR UPDATE: rows
+# that refer to a session may be written meanwhile. Serves: primary key.
 _LOCK_SESSIONS = text("select id, status from sessions where id = any(:ids) order by id for no key update")
 
 # Numbers for a batch's events, with the counters and the last activity, one row for each session. Serves: primary key.
@@ -45,8 +45,9 @@ _COUNT = text(
         seq = s.seq + n.events,
         last_activity = greatest(s.last_activity, now()),
         {", ".join(f"{name} = s.{name} + n.{name}" for name in COUNTERS)}
-    from unnest(cast(:ids as text[]), cast(:events as int[]), {", ".join(f"cast(:{name} as int[])" for name in COUNTERS)})
-        as n(id, events, {", ".join(COUNTERS)})
+    from unnest(
+        cast(:ids as text[]), cast(:events as int[]), {", ".join(f"cast(:{name} as int[])" for name in COUNTERS)}
+    ) as n(id, events, {", ".join(COUNTERS)})
     where s.id = n.id
     returning s.id, s.seq
     """  # noqa: S608 (the names are constants above)

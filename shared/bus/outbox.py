@@ -25,8 +25,8 @@ class Outbox:
         self._database = database
         self._published: list[str] = []
 
-    def send(self, outcomes: list[Outcome]) -> "asyncio.Future[list[None | BaseException]] | None":
-        """Publish every event of a batch, in order, without waiting. Call it right after the commit, before the next one's."""
+    def send(self, outcomes: list[Outcome]) -> "asyncio.Future[list[BaseException | None]] | None":
+        """Publish every event of a batch, in order, without waiting; right after its commit, before the next one's."""
         confirms = [
             self._publish(event.routing_key, event.body.encode(), event.message_id)
             for outcome in outcomes
@@ -35,7 +35,7 @@ class Outbox:
         return asyncio.gather(*confirms, return_exceptions=True) if confirms else None
 
     async def deliver(
-        self, outcomes: list[tuple[str, Outcome]], sent: "asyncio.Future[list[None | BaseException]] | None"
+        self, outcomes: list[tuple[str, Outcome]], sent: "asyncio.Future[list[BaseException | None]] | None"
     ) -> None:
         """Wait for the confirms of what `send` began, and publish again, as often as needed, what was not confirmed."""
         events = [event for _, outcome in outcomes for event in outcome.events]

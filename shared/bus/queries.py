@@ -92,7 +92,7 @@ class QueryServer:
                 raise Rejected("too_large", f"the answer would take {len(reply)} bytes; ask for less with `limit`")
         except Rejected as refusal:
             reply = error_reply(refusal)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the asker gets an answer and the log the trace)
             reply = error_reply(_fault(error, raw.routing_key))
         if raw.reply_to:
             body, encoding = packed(reply)

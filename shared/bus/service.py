@@ -1,4 +1,4 @@
-"""The composition of a worker: logs, database, broker, runtime, queries, timers and health, from start to a clean stop."""
+"""The composition of a worker: logs, database, broker, runtime, queries, timers, health; from start to clean stop."""
 
 import asyncio
 import gc

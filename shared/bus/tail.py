@@ -38,9 +38,9 @@ def _event(delivery: Delivery) -> StreamEvent:
 class Tail:
     """Hands on every event from `start` in the stream's order; reconnects by itself and goes on where it was.
 
-    `on_events` gets all that came in one read together; when it is a coroutine the next ones wait for it, and the broker
-    sends at most 2,000 ahead. After a reconnect `on_reconnect` is asked where to go on, if given (a recreated stream has
-    other offsets), else it is the last offset + 1.
+    `on_events` gets all that came in one read together; when it is a coroutine the next ones wait for it, and the
+    broker sends at most 2,000 ahead. After a reconnect `on_reconnect` is asked where to go on, if given (a recreated
+    stream has other offsets), else it is the last offset + 1.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ QUEUES = [
 
 
 async def declare(connection: Connection) -> None:
-    """Make everything above; what is there already stays as it is. Raises `Unavailable` when it is there differently."""
+    """Make everything above; what is there already stays. Raises `Unavailable` when it is there differently."""
     for exchange in EXCHANGES:
         await connection.call(
             amqp.Exchange.Declare(

@@ -40,8 +40,8 @@ class Model(BaseModel):
 class Event(BaseModel):
     """Something that happened, flat, with the thing it is about whole under its noun.
 
-    A handler makes it with its own fields; the worker runtime stamps the rest (`sender_agent_id` … `session_seq`) before
-    the commit.
+    A handler makes it with its own fields; the worker runtime stamps the rest (`sender_agent_id` … `session_seq`)
+    before the commit.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -77,7 +77,7 @@ class GetEventLog(CommandData):
 
 @command("session", result={"events": list[Any], "next": int | None}, reads=True, public=False)
 class ListEvents(CommandData):
-    """Recorded events after a cursor, in order, each with its `cursor`; only those a topic pattern matches, if any is given."""
+    """Recorded events after a cursor, in order, each with its `cursor`; with `topics`, only those one matches."""
 
     after: Annotated[int, Field(ge=-1)]
     until: int | None = None
@@ -121,7 +121,7 @@ class DeadLetterAdded(Event):
 
 
 class EventLogRecreated(Event):
-    """The event stream was made anew: its cursors go on from `base`, and what was not yet recorded of the old one is lost."""
+    """The event stream was made anew: cursors go on from `base`; what was not yet recorded of the old one is lost."""
 
     topic: ClassVar = "system.event_log"
     type: Literal["event_log_recreated"] = "event_log_recreated"
