@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--minutes", type=float, default=0.5, help="growth: minutes under load for the memory figures")
     parser.add_argument("--rows", type=int, default=1_000_000, help="growth: memories loaded beforehand")
+    parser.add_argument("--log-level", default="warning", help="of our services (default warning)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="PART", help="contestants by a part of their name"
     )

@@ -34,6 +34,7 @@ class Server:
     name: str
     publish: Publish
     sink: Sink
+    pid: int
     bursts: bool = True  # whether its burst figure is of interest
 
 
@@ -70,7 +71,7 @@ async def _python(stack: AsyncExitStack, plan: Plan, name: str, module: str, bur
         directory=plan.directory, port=port, answers=True,
     )  # fmt: skip
     stack.push_async_callback(program.stop)
-    return await _connected(name, stack, plan, _by_command(program), port, bursts)
+    return await _connected(name, stack, plan, _by_command(program), program, port, bursts)
 
 
 async def _epoll(stack: AsyncExitStack, plan: Plan) -> Server | None:
@@ -80,7 +81,7 @@ async def _epoll(stack: AsyncExitStack, plan: Plan) -> Server | None:
     port = free_port()
     program = await Program.start("fanout_epoll", binary, str(port), directory=plan.directory, port=port, answers=True)
     stack.push_async_callback(program.stop)
-    return await _connected("C epoll", stack, plan, _by_command(program), port)
+    return await _connected("C epoll", stack, plan, _by_command(program), program, port)
 
 
 async def _nchan(stack: AsyncExitStack, plan: Plan) -> Server | None:
@@ -101,7 +102,7 @@ async def _nchan(stack: AsyncExitStack, plan: Plan) -> Server | None:
         # A POST is answered once the event is written to every client; by then the next one waits in the socket.
         return (await offer(pipeline.publish, burst, rate, seconds, in_flight=2)).events
 
-    return await _connected("Nchan", stack, plan, publish, port)
+    return await _connected("Nchan", stack, plan, publish, program, port)
 
 
 async def _hub(stack: AsyncExitStack, plan: Plan) -> Server:
@@ -117,13 +118,13 @@ async def _hub(stack: AsyncExitStack, plan: Plan) -> Server:
         answers=True,
     )
     stack.push_async_callback(program.stop)
-    return await _connected(HUB, stack, plan, _by_command(program), port, secret=secret)
+    return await _connected(HUB, stack, plan, _by_command(program), program, port, secret=secret)
 
 
 async def _gateway(stack: AsyncExitStack, plan: Plan) -> Server:
-    port, secret, broker = await gateway.start_process(stack, plan)
+    program, port, secret, broker = await gateway.start_process(stack, plan)
     through = await gateway.ThroughBroker.open(broker.url, stack)
-    server = await _connected(GATEWAY, stack, plan, through.publish, port, secret=secret)
+    server = await _connected(GATEWAY, stack, plan, through.publish, program, port, secret=secret)
     through.sink = server.sink
     return server
 
@@ -136,7 +137,14 @@ def _by_command(program: Program) -> Publish:
 
 
 async def _connected(
-    name: str, stack: AsyncExitStack, plan: Plan, publish: Publish, port: int, bursts: bool = True, secret: str = ""
+    name: str,
+    stack: AsyncExitStack,
+    plan: Plan,
+    publish: Publish,
+    program: Program,
+    port: int,
+    bursts: bool = True,
+    secret: str = "",
 ) -> Server:
     """Connect the receivers; with `secret` each shows a token and subscribes, as clients of ours do."""
     sink = await Sink.connect(
@@ -149,4 +157,4 @@ async def _connected(
         name=f"sink-of-{name}",
     )
     stack.push_async_callback(sink.stop)
-    return Server(name, publish, sink, bursts)
+    return Server(name, publish, sink, program.process.pid, bursts)

@@ -9,6 +9,7 @@ from bench.contestants import GATEWAY, HUB, Server
 from bench.figures import Benchmark, Goal, Measure
 from bench.load.sink import Received
 from bench.plan import Plan
+from bench.processes import usage
 
 SECONDS = 1.5
 BURST = 16
@@ -23,6 +24,7 @@ LATENCY_GOALS = (Goal(HUB, 1, "Nchan"), Goal(GATEWAY, 1, "Nchan"))
 async def run(plan: Plan) -> Benchmark:
     """Measure every server three times in turn, all of them started and connected beforehand."""
     one = Measure("one frame at a time", "frames/s", goals=THROUGHPUT_GOALS)
+    cpu = Measure("the server's CPU for a frame, one at a time", "µs", "lower")
     joined = Measure(f"bursts of {BURST}", "frames/s", goals=BURST_GOALS)
     p50 = Measure(f"p50 at {STEADY:g} events/s", "ms", "lower")
     p99 = Measure(f"p99 at {STEADY:g} events/s", "ms", "lower", goals=LATENCY_GOALS)
@@ -35,7 +37,9 @@ async def run(plan: Plan) -> Benchmark:
             plan.noise.sample()
             for server in servers:
                 plan.say(f"fan-out {number + 1}/{plan.runs}: {server.name}")
+                used = usage(server.pid)[0]
                 received = await measure(server, 1, 0, seconds, stride=7)
+                cpu.add(server.name, (usage(server.pid)[0] - used) / received.events * 1e6)
                 one.add(server.name, received.per_second, f"receiver {received.cpu_share:.0%} of a core")
                 received = await measure(server, 1, STEADY, seconds)
                 p50.add(server.name, received.p50_ms)
@@ -46,7 +50,7 @@ async def run(plan: Plan) -> Benchmark:
                     received = await measure(server, BURST, STEADY, seconds)
                     burst_p99.add(server.name, received.p99_ms, f"max {received.max_ms:.1f} ms")
     title = f"Fan-out, {contestants.CLIENTS} clients, 300-byte events"
-    return Benchmark("fanout", title, [one, joined, p50, p99, burst_p99], notes)
+    return Benchmark("fanout", title, [one, cpu, joined, p50, p99, burst_p99], notes)
 
 
 async def measure(server: Server, burst: int, rate: float, seconds: float, stride: int = 1) -> Received:

@@ -12,7 +12,7 @@ from bench.figures import OURS, Benchmark, Goal, Measure
 from bench.load.webhooks import SECRET, wrk_environment
 from bench.load.wrk import CONNECTIONS, Answered, wrk
 from bench.plan import Plan
-from bench.processes import Program, python
+from bench.processes import Program, python, usage
 from cli.local.environment import free_environment
 from cli.local.ports import free_port
 from cli.local.rabbitmq import RabbitMQ
@@ -29,11 +29,13 @@ class Door:
     name: str
     port: int
     queue: str
+    pid: int
 
 
 async def run(plan: Plan) -> Benchmark:
     """Each door in turn under 64 connections, three times, all publishing to one private broker."""
     rate = Measure("accepted webhooks", "requests/s", goals=(Goal(OURS, 2, FASTAPI), Goal(OURS, 0.5, ASGI)))
+    cpu = Measure("the process's CPU for a request", "µs", "lower")
     p50 = Measure("p50", "ms", "lower")
     p99 = Measure("p99", "ms", "lower", goals=(Goal(OURS, value=40),))
     seconds = plan.seconds or SECONDS
@@ -49,7 +51,9 @@ async def run(plan: Plan) -> Benchmark:
                 plan.noise.sample()
                 for door in doors:
                     plan.say(f"ingress {number + 1}/{plan.runs}: {door.name}")
+                    used = usage(door.pid)[0]
                     answered = await _offer(door, plan, broker.url, seconds)
+                    cpu.add(door.name, (usage(door.pid)[0] - used) / answered.requests * 1e6)
                     if answered.failed or answered.broken:
                         raise RuntimeError(f"{door.name}: requests failed: {answered}")
                     rate.add(door.name, answered.per_second)
@@ -58,7 +62,7 @@ async def run(plan: Plan) -> Benchmark:
     finally:
         broker.stop()
     title = f"Ingress, 10 kB signed body, 202 after a quorum queue's confirm, one process, {CONNECTIONS} connections"
-    return Benchmark("ingress", title, [rate, p50, p99])
+    return Benchmark("ingress", title, [rate, cpu, p50, p99])
 
 
 async def start(stack: AsyncExitStack, plan: Plan, amqp_url: str) -> list[Door]:
@@ -80,7 +84,7 @@ async def start(stack: AsyncExitStack, plan: Plan, amqp_url: str) -> list[Door]:
             queue, *python(module), *listening, directory=plan.directory, env=environment, port=port
         )
         stack.push_async_callback(program.stop)
-        doors.append(Door(name, port, queue))
+        doors.append(Door(name, port, queue, program.process.pid))
     return doors
 
 

@@ -21,8 +21,8 @@ TO_EVENT_LOG = publish_frame(EVENTS, ROUTING_KEY)
 PATIENCE = 20.0
 
 
-async def start_process(stack: AsyncExitStack, plan: Plan) -> tuple[int, str, RabbitMQ]:
-    """Start the gateway on a broker of its own; returns its port, its secret and the broker."""
+async def start_process(stack: AsyncExitStack, plan: Plan) -> tuple[Program, int, str, RabbitMQ]:
+    """Start the gateway on a broker of its own; returns it, its port, its secret and the broker."""
     broker = RabbitMQ(plan.directory / "fanout-broker")
     stack.callback(broker.stop)
     broker.start()
@@ -44,7 +44,7 @@ async def start_process(stack: AsyncExitStack, plan: Plan) -> tuple[int, str, Ra
     while time.monotonic() < deadline:
         well, reason = await asyncio.to_thread(ready, port)
         if well:
-            return port, environment.get("SWITCHYARD_SECRET"), broker
+            return program, port, environment.get("SWITCHYARD_SECRET"), broker
         await asyncio.sleep(0.1)
     raise Broken(f"the gateway is not ready: {reason}")
 

@@ -16,7 +16,8 @@ class Client(WSListener):
     full: set["Client"] = set()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        self.write = transport.underlying_transport.write
+        wire = transport.underlying_transport
+        self.write = getattr(wire, "write_nocheck", wire.write)  # without the check of its argument
         self.connected.add(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
