@@ -92,7 +92,7 @@ class Access:
         if request.permission == "active":
             caller.require("publish")
         claims: dict[str, Any] = {
-            "agent_id": request.agent_id,
+            "sub": request.agent_id,
             "kind": request.kind,
             "permission": request.permission,
             "issued_to": caller.name,
