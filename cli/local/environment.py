@@ -41,6 +41,15 @@ def make_env_file(path: Path, example: Path = ROOT / ".env.example") -> bool:
     return True
 
 
+def complete_env_file(path: Path, environment: "Environment") -> list[str]:
+    """Add random values for secrets that are set nowhere to an existing `.env`; returns their names."""
+    missing = [name for name in SECRETS if not environment.get(name)]
+    if missing:
+        lines = [f"{name}={random_secret(name)}\n" for name in missing]
+        write_private(path, path.read_text().rstrip("\n") + "\n\n# Added by `make up`.\n" + "".join(lines))
+    return missing
+
+
 def example_secrets(values: Mapping[str, str]) -> list[str]:
     """The names of secrets that still have the value everybody knows from `.env.example`."""
     return [name for name in SECRETS if "replace-me" in values.get(name, "").replace("_", "-")]

@@ -231,7 +231,7 @@ def ready(port: int) -> tuple[bool, str]:
         answer = connection.getresponse()
         body = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        return False, f"no answer on port {port} ({error})"
+        return False, f"no answer on port {port} ({getattr(error, 'strerror', None) or error})"
     finally:
         connection.close()
     try:

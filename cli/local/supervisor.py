@@ -230,7 +230,7 @@ class Supervisor:
         self._selector.register(reader, selectors.EVENT_READ, child)
 
     def _read(self, descriptor: int, child: Child) -> bool:
-        """Pass on the whole lines that have arrived, at the end of the pipe also the rest; False for "nothing there"."""
+        """Pass on the whole lines that have arrived, at the end of the pipe also the rest; False for "no more"."""
         try:
             data = os.read(descriptor, 256 * 1024)
         except BlockingIOError:

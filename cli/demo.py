@@ -1,0 +1,220 @@
+"""`switchyard demo`: real cases through a running Switchyard, from the door to the WebSocket and into PostgreSQL."""
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from cli.client import CallFailed, Client, Feed
+from cli.local.environment import ROOT, Environment
+from cli.screen import BAD, GOOD, fail, out
+from cli.up import ENV_FILE
+
+# GitHub's own example payloads, where they lie beside the checkout.
+PUSH = ROOT.parent / "shared" / "fixtures" / "github" / "push.json"
+PATIENCE = 15.0
+
+
+@dataclass
+class Case:
+    """One thing that was sent, and what came out of it."""
+
+    title: str
+    good: bool = True
+    lines: list[tuple[bool, str, float | None]] = field(default_factory=list)
+
+    def step(self, good: bool, text: str, seconds: float | None = None) -> None:
+        """Note what was seen, and after how long."""
+        self.good = self.good and good
+        self.lines.append((good, text, seconds))
+
+
+def demo(*, brief: bool) -> bool:
+    """Run every case and print it; True when nothing is missing."""
+    environment = Environment.load(ENV_FILE)
+    session = f"demo-{uuid.uuid4().hex[:8]}"
+    topics = ["webhook.github.#", f"session.{session}.#", f"memory.{session}.#", f"task.{session}.#"]
+    began = time.monotonic()
+    try:
+        with Client(environment) as client, client.socket(topics) as feed:
+            good = True
+            for case in (
+                _push(client, feed, environment.get("GITHUB_WEBHOOK_SECRET")),
+                _memory(client, feed, session),
+                _task(client, feed, session),
+            ):
+                _show(case)
+                good = good and case.good
+    except CallFailed as error:
+        fail(str(error))
+    verdict = f"{GOOD} All of it arrived" if good else f"{BAD} Something is missing"
+    out.print(f"{verdict} ({_since(began):.1f} s)")
+    if good and not brief:
+        out.print(f"See it at {client.api_url} (session {session}), or with: switchyard tail '#' --since last")
+    return good
+
+
+def _push(client: Client, feed: Feed, secret: str) -> Case:
+    payload, where = push_payload()
+    body = json.dumps(payload, ensure_ascii=False).encode()
+    delivery = str(uuid.uuid4())
+    case = Case(f"A push from GitHub ({where}, {len(body):,} bytes), signed")
+    began = time.monotonic()
+    response = client.request(
+        "POST",
+        "/webhook",
+        content=body,
+        headers={
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": delivery,
+            "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+        },
+    )
+    case.step(
+        response.status_code == 202, f"POST /webhook → {response.status_code} {response.text.strip()}", _since(began)
+    )
+    if response.status_code != 202:
+        return case
+    with _missing(case):
+        event = _await(feed, lambda frame: frame.get("delivery_id") == delivery)
+        commits = len(event.get("payload", {}).get("commits", []))
+        text = f"WebSocket ← webhook, event {event['event']}, {commits} commit(s), cursor {event.get('cursor')}"
+        case.step(event.get("payload") == payload, text, _since(began))
+    with _missing(case):
+        found = _poll(lambda: _delivery(client, delivery))
+        case.step(True, f"PostgreSQL ← GET /api/deliveries: {found.get('source')} {found.get('event')}", _since(began))
+    return case
+
+
+def _memory(client: Client, feed: Feed, session: str) -> Case:
+    case = Case("An LLM's store_memory")
+    content = "The release goes out on Friday; the migration must run first."
+    with _missing(case):
+        client.command("create_session", {"session_id": session, "title": "Demonstration"})
+        began = time.monotonic()
+        message_id = str(uuid.uuid4())
+        data = {"session_id": session, "type": "decision", "key": "release", "content": content, "tags": ["demo"]}
+        memory = client.command("store_memory", data, message_id=message_id)["memory"]
+        text = f"POST /api/commands/store_memory → key {memory['key']}, version {memory['version']}"
+        case.step(memory["content"] == content, text, _since(began))
+        event = _await(
+            feed, lambda frame: frame.get("correlation_id") == message_id and frame["type"] == "memory_update"
+        )
+        case.step(True, f"WebSocket ← memory_update, cursor {event.get('cursor')}", _since(began))
+        asked = time.monotonic()
+        kept = client.command("retrieve_memory", {"session_id": session, "key": "release"})["memory"]
+        case.step(kept["content"] == content, f"PostgreSQL ← retrieve_memory: “{kept['content']}”", _since(asked))
+    return case
+
+
+def _task(client: Client, feed: Feed, session: str) -> Case:
+    case = Case("A task for an agent")
+    with _missing(case):
+        began = time.monotonic()
+        data = {
+            "session_id": session,
+            "agent_name": "researcher",
+            "task_type": "demo",
+            "input_data": {"question": "why?"},
+        }
+        task = client.command("delegate_task", data)["task"]
+        case.step(True, f"delegate_task → {task['task_id']} {task['status']}", _since(began))
+        began = time.monotonic()
+        claim = {"agent_name": "researcher", "worker_id": f"demo-{session}", "count": 50}
+        mine = [one for one in client.command("claim_task", claim)["tasks"] if one["task_id"] == task["task_id"]]
+        case.step(bool(mine), "claim_task → a lease", _since(began))
+        if not mine:
+            return case
+        began = time.monotonic()
+        done = {"task_id": task["task_id"], "lease_token": mine[0]["lease_token"], "output_data": {"answer": "because"}}
+        finished = client.command("complete_task", done)["task"]
+        case.step(finished["status"] == "completed", f"complete_task → {finished['status']}", _since(began))
+        _await(feed, lambda f: f["type"] == "task_completed" and f["task"]["task_id"] == task["task_id"])
+        case.step(True, "WebSocket ← task_created, task_claimed, task_completed", _since(began))
+    return case
+
+
+def push_payload(path: Path = PUSH) -> tuple[dict[str, Any], str]:
+    """A `push` payload and where it is from: GitHub's own example where it is at hand, else one like it."""
+    if path.exists():
+        return json.loads(path.read_text()), f"GitHub's example {path.name}"
+    person = {"name": "Ada", "email": "ada@example.com", "username": "ada"}
+    commit = {
+        "id": hashlib.sha1(b"switchyard", usedforsecurity=False).hexdigest(),
+        "message": "Route events by topic: naïve, but it works",
+        "timestamp": "2026-01-02T03:04:05+01:00",
+        "author": person,
+        "committer": person,
+        "added": ["switchyard.py"],
+        "removed": [],
+        "modified": ["README.md"],
+        "distinct": True,
+    }
+    return {
+        "ref": "refs/heads/main",
+        "before": "0" * 40,
+        "after": commit["id"],
+        "created": True,
+        "deleted": False,
+        "forced": False,
+        "base_ref": None,
+        "commits": [commit],
+        "head_commit": commit,
+        "pusher": {"name": "ada", "email": "ada@example.com"},
+        "repository": {"id": 1, "name": "switchyard", "full_name": "example/switchyard", "private": False},
+        "sender": {"login": "ada", "id": 1, "type": "User"},
+    }, "built in"
+
+
+def _delivery(client: Client, delivery: str) -> dict[str, Any] | None:
+    """The delivery in the newest page of `GET /api/deliveries`."""
+    page = client.get("/api/deliveries", limit=50)
+    return next((one for one in page.get("deliveries", []) if one.get("delivery_id") == delivery), None)
+
+
+def _await(feed: Feed, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first frame that fits; CallFailed when it does not come."""
+    deadline = time.monotonic() + PATIENCE
+    while (left := deadline - time.monotonic()) > 0:
+        frame = feed.next(left)
+        if wanted(frame):
+            return frame
+    raise CallFailed(f"the event did not come over the WebSocket within {PATIENCE:g} s")
+
+
+def _poll(ask: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := ask():
+            return found
+        time.sleep(0.05)
+    raise CallFailed(f"not there after {PATIENCE:g} s")
+
+
+@contextmanager
+def _missing(case: Case) -> Iterator[None]:
+    """What fails is a line of the case, and the other cases still run."""
+    try:
+        yield
+    except CallFailed as error:
+        case.step(False, str(error))
+
+
+def _since(began: float) -> float:
+    return time.monotonic() - began
+
+
+def _show(case: Case) -> None:
+    out.print(f"[bold]{escape(case.title)}[/]")
+    for good, text, seconds in case.lines:
+        took = f"{seconds * 1000:8.1f} ms" if seconds is not None else " " * 11
+        out.print(f"  {GOOD if good else BAD} {took}  {escape(text)}")

@@ -1,0 +1,64 @@
+"""What is known of the stack that runs on a data folder: `run.json` in it, and the lock its supervisor holds."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cli.local.processes import LocalError, write_private
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack that runs: its supervisor's process id and what `Stack.describe` said."""
+
+    pid: int
+    facts: dict[str, Any]
+
+    def process(self) -> psutil.Process:
+        """The supervisor."""
+        return psutil.Process(self.pid)
+
+
+class RunFile:
+    """The run file of one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.path = data / "run.json"
+        self._lock = data / "run.lock"
+
+    def read(self) -> Running | None:
+        """The stack that runs there now, or None; a file left by a killed supervisor does not count."""
+        try:
+            facts = json.loads(self.path.read_text())
+            # The process id alone may belong to another program by now.
+            if psutil.Process(facts["pid"]).create_time() != facts["created"]:
+                return None
+        except (OSError, ValueError, KeyError, psutil.Error):
+            return None
+        return Running(facts["pid"], facts)
+
+    def write(self, facts: dict[str, Any]) -> None:
+        """Say what runs; the file holds passwords, so it is ours alone."""
+        created = psutil.Process().create_time()
+        write_private(self.path, json.dumps({**facts, "pid": os.getpid(), "created": created}, indent=1))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the one supervisor of this folder; LocalError when there is one. The run file goes in the end."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LocalError(f"Another `switchyard up` is at work on {self._lock.parent}.") from None
+            try:
+                yield
+            finally:
+                self.path.unlink(missing_ok=True)

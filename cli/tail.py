@@ -1,0 +1,63 @@
+"""`switchyard tail`: events as they happen, from the WebSocket."""
+
+import json
+import time
+from typing import Any
+
+from rich.markup import escape
+
+from cli.client import CallFailed, Client
+from cli.local.environment import Environment
+from cli.screen import err, out
+from cli.up import ENV_FILE
+
+_LONGEST_PAUSE = 10.0
+_SHOWN = 160
+# Fields of every event; what is left is what the event is about.
+_ENVELOPE = {
+    *("type", "message_id", "timestamp", "sender_agent_id", "session_id", "sidebar_id", "priority", "correlation_id"),
+    *("session_seq", "hops", "trust", "context_id", "cursor", "traceparent"),
+}
+
+
+def tail(topics: list[str], *, since: str | None, as_json: bool, count: int | None) -> None:
+    """Print matching events until interrupted, or `count` of them; comes back by itself after a lost connection."""
+    cursor: int | str | None = int(since) if since and since.isdigit() else since
+    left = count
+    pause = 0.5
+    with Client(Environment.load(ENV_FILE)) as client:
+        while True:
+            try:
+                with client.socket(topics, cursor) as feed:
+                    pause = 0.5
+                    cursor = feed.hello.get("cursor") if cursor is None else cursor
+                    if not as_json:
+                        err.print(f"listening to {' '.join(topics)} on {client.gateway_url}", style="dim")
+                    while left is None or left > 0:
+                        frame = feed.next()
+                        cursor = frame.get("cursor", cursor)
+                        left = None if left is None else left - 1
+                        _print(frame, as_json=as_json)
+                    return
+            except KeyboardInterrupt:
+                return
+            except CallFailed as error:
+                if error.status in (401, 403, 422):
+                    raise
+                err.print(f"{error}; trying again in {pause:g} s", style="yellow", markup=False)
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _print(frame: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        out.print(json.dumps(frame, ensure_ascii=False), markup=False)
+        return
+    moment = str(frame.get("timestamp", ""))[11:23]
+    session = f" [blue]{escape(str(frame['session_id']))}[/]" if frame.get("session_id") else ""
+    rest = json.dumps({name: value for name, value in frame.items() if name not in _ENVELOPE}, ensure_ascii=False)
+    if len(rest) > _SHOWN:
+        rest = rest[: _SHOWN - 2] + " …"
+    out.print(
+        f"[dim]{frame.get('cursor', '·'):>6} {moment}[/] [bold]{escape(frame['type'])}[/]{session} {escape(rest)}"
+    )
