@@ -78,7 +78,8 @@ class WebhookDoor:
         _over_either(lambda text: signatures.check_github(source.secrets, signature, text), sent, body)
         event = _header_word(call, b"x-github-event")
         delivery_id = _header_word(call, b"x-github-delivery")
-        if headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
+        # `curl -d` calls everything a form; a form never starts with a brace.
+        if headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded") and body[:1] != b"{":
             body = _form_payload(body)
         document = check_json(body)
         return await self._keep(call, source, event, document, delivery_id, body)
