@@ -13,7 +13,7 @@ from shared.messages.memory import Memory, MemoryType
 # What a search may look at, so that a word in a million memories is answered about as quickly as a rare one. Up to so
 # many matches, all are ranked. Of more: as many of the first in the table, and as many among the newest rows.
 RANKED = 2_000
-NEWEST = 20_000
+NEWEST = 10_000
 
 _QUERY = "websearch_to_tsquery('english', cast(:text as text))"
 _RANK = f"cast(ts_rank_cd(search, {_QUERY}) as float8)"
@@ -24,7 +24,10 @@ _VERSION_WORDS = str(memories.c.search.computed.sqltext)  # type: ignore[union-a
 
 # Between marks that no text holds, which become tags once the rest is escaped.
 MARKS = ("\x02", "\x03")
-_HEADLINE = f'StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=3, MaxWords=20, MinWords=5, FragmentDelimiter=" … "'
+_HEADLINE = (
+    f"StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=3, MaxWords=20, MinWords=10, ShortWord=0,"
+    ' FragmentDelimiter=" … "'
+)
 
 # What a search says once stop words are gone: '' when nothing is left, 'T' when it only leaves words out.
 _QUERY_TREE = text(f"select querytree({_QUERY})")

@@ -200,9 +200,9 @@ def test_a_connection_that_breaks_is_a_passing_fault_and_replaced(worker):
 
     async def broken() -> None:
         async with worker.database.transaction() as tx:
-            pid = (await (await tx.get_raw_connection()).driver_connection.execute("select pg_backend_pid()")).pgconn
+            pid = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
             async with worker.database.transaction() as other:
-                await other.exec_driver_sql(f"select pg_terminate_backend({pid.backend_pid})")
+                await other.exec_driver_sql(f"select pg_terminate_backend({pid})")
             await store_memories(tx, commands)
 
     with pytest.raises((psycopg.Error, DBAPIError)) as raised:
