@@ -66,6 +66,13 @@ class Client:
         answer: dict[str, Any] = _checked(self.request("POST", f"/api/commands/{name}", json=data, headers=headers))
         return answer
 
+    def ask(self, name: str, data: Mapping[str, Any], noun: str, *, message_id: str | None = None) -> Any:
+        """What stands under `noun` in a command's result; CallFailed also when no reply came in time."""
+        answer = self.command(name, data, message_id=message_id)
+        if noun not in answer:
+            raise CallFailed(f"{name} was accepted, but no worker has answered yet (`switchyard status` shows them)")
+        return answer[noun]
+
     def socket_token(self, agent_id: str | None = None) -> str:
         """A token that may watch everything."""
         who = agent_id or f"cli-{os.getpid()}-{secrets.token_hex(3)}"

@@ -37,7 +37,7 @@ class Case:
         self.lines.append((good, text, seconds))
 
 
-def demo(*, brief: bool) -> bool:
+def demo() -> bool:
     """Run every case and print it; True when nothing is missing."""
     environment = Environment.load(ENV_FILE)
     session = f"demo-{uuid.uuid4().hex[:8]}"
@@ -45,19 +45,14 @@ def demo(*, brief: bool) -> bool:
     began = time.monotonic()
     try:
         with Client(environment) as client, client.socket(topics) as feed:
-            good = True
-            for case in (
-                _push(client, feed, environment.get("GITHUB_WEBHOOK_SECRET")),
-                _memory(client, feed, session),
-                _task(client, feed, session),
-            ):
-                _show(case)
-                good = good and case.good
+            good = _show(_push(client, feed, environment.get("GITHUB_WEBHOOK_SECRET")))
+            good = _show(_memory(client, feed, session)) and good
+            good = _show(_task(client, feed, session)) and good
     except CallFailed as error:
         fail(str(error))
     verdict = f"{GOOD} All of it arrived" if good else f"{BAD} Something is missing"
     out.print(f"{verdict} ({_since(began):.1f} s)")
-    if good and not brief:
+    if good:
         out.print(f"See it at {client.api_url} (session {session}), or with: switchyard tail '#' --since last")
     return good
 
@@ -99,11 +94,11 @@ def _memory(client: Client, feed: Feed, session: str) -> Case:
     case = Case("An LLM's store_memory")
     content = "The release goes out on Friday; the migration must run first."
     with _missing(case):
-        client.command("create_session", {"session_id": session, "title": "Demonstration"})
+        client.ask("create_session", {"session_id": session, "title": "Demonstration"}, "session")
         began = time.monotonic()
         message_id = str(uuid.uuid4())
         data = {"session_id": session, "type": "decision", "key": "release", "content": content, "tags": ["demo"]}
-        memory = client.command("store_memory", data, message_id=message_id)["memory"]
+        memory = client.ask("store_memory", data, "memory", message_id=message_id)
         text = f"POST /api/commands/store_memory → key {memory['key']}, version {memory['version']}"
         case.step(memory["content"] == content, text, _since(began))
         event = _await(
@@ -111,7 +106,7 @@ def _memory(client: Client, feed: Feed, session: str) -> Case:
         )
         case.step(True, f"WebSocket ← memory_update, cursor {event.get('cursor')}", _since(began))
         asked = time.monotonic()
-        kept = client.command("retrieve_memory", {"session_id": session, "key": "release"})["memory"]
+        kept = client.ask("retrieve_memory", {"session_id": session, "key": "release"}, "memory")
         case.step(kept["content"] == content, f"PostgreSQL ← retrieve_memory: “{kept['content']}”", _since(asked))
     return case
 
@@ -126,17 +121,17 @@ def _task(client: Client, feed: Feed, session: str) -> Case:
             "task_type": "demo",
             "input_data": {"question": "why?"},
         }
-        task = client.command("delegate_task", data)["task"]
+        task = client.ask("delegate_task", data, "task")
         case.step(True, f"delegate_task → {task['task_id']} {task['status']}", _since(began))
         began = time.monotonic()
         claim = {"agent_name": "researcher", "worker_id": f"demo-{session}", "count": 50}
-        mine = [one for one in client.command("claim_task", claim)["tasks"] if one["task_id"] == task["task_id"]]
+        mine = [one for one in client.ask("claim_task", claim, "tasks") if one["task_id"] == task["task_id"]]
         case.step(bool(mine), "claim_task → a lease", _since(began))
         if not mine:
             return case
         began = time.monotonic()
         done = {"task_id": task["task_id"], "lease_token": mine[0]["lease_token"], "output_data": {"answer": "because"}}
-        finished = client.command("complete_task", done)["task"]
+        finished = client.ask("complete_task", done, "task")
         case.step(finished["status"] == "completed", f"complete_task → {finished['status']}", _since(began))
         _await(feed, lambda f: f["type"] == "task_completed" and f["task"]["task_id"] == task["task_id"])
         case.step(True, "WebSocket ← task_created, task_claimed, task_completed", _since(began))
@@ -213,8 +208,9 @@ def _since(began: float) -> float:
     return time.monotonic() - began
 
 
-def _show(case: Case) -> None:
+def _show(case: Case) -> bool:
     out.print(f"[bold]{escape(case.title)}[/]")
     for good, text, seconds in case.lines:
         took = f"{seconds * 1000:8.1f} ms" if seconds is not None else " " * 11
         out.print(f"  {GOOD if good else BAD} {took}  {escape(text)}")
+    return case.good

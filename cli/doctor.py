@@ -153,7 +153,7 @@ def _page(client: Client, path: str) -> str:
 
 
 def _command(client: Client) -> str:
-    return f"accepted; {len(client.command('list_sessions', {'limit': 5})['sessions'])} session(s) shown"
+    return f"accepted; {len(client.ask('list_sessions', {'limit': 5}, 'sessions'))} session(s) shown"
 
 
 def _refused(client: Client) -> str:

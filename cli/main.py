@@ -73,9 +73,7 @@ def doctor() -> None:
 
 
 @app.command()
-def demo(
-    speed_only: Annotated[bool, typer.Option("--brief", help="Leave out the links and the hints.")] = False,
-) -> None:
+def demo() -> None:
     """Send real cases through a running Switchyard and show what came out, with the time each took.
 
     Example: `switchyard demo`
@@ -83,7 +81,7 @@ def demo(
     from cli.demo import demo
 
     with plain_errors():
-        raise typer.Exit(0 if demo(brief=speed_only) else 1)
+        raise typer.Exit(0 if demo() else 1)
 
 
 @app.command()
