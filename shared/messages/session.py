@@ -11,7 +11,8 @@ from shared.messages.registry import command
 SessionStatus = Literal["active", "paused", "completed", "failed", "archived"]
 ChunkFormat = Annotated[str, Field(min_length=1, max_length=50)]
 Limit = Annotated[int, Field(ge=1, le=500)]
-Cursor = Annotated[str, Field(min_length=1, max_length=500)]
+# Holds a row's sort key: two ids of 255 characters take 2,800 characters of it.
+Cursor = Annotated[str, Field(min_length=1, max_length=4_000)]
 
 
 class Session(Model):
