@@ -71,7 +71,7 @@ async def _python(stack: AsyncExitStack, plan: Plan, name: str, module: str, bur
         directory=plan.directory, port=port, answers=True,
     )  # fmt: skip
     stack.push_async_callback(program.stop)
-    return await _connected(name, stack, plan, _by_command(program), program, port, bursts)
+    return await _connected(name, stack, plan, _by_command(program), program.process.pid, port, bursts)
 
 
 async def _epoll(stack: AsyncExitStack, plan: Plan) -> Server | None:
@@ -81,7 +81,7 @@ async def _epoll(stack: AsyncExitStack, plan: Plan) -> Server | None:
     port = free_port()
     program = await Program.start("fanout_epoll", binary, str(port), directory=plan.directory, port=port, answers=True)
     stack.push_async_callback(program.stop)
-    return await _connected("C epoll", stack, plan, _by_command(program), program, port)
+    return await _connected("C epoll", stack, plan, _by_command(program), program.process.pid, port)
 
 
 async def _nchan(stack: AsyncExitStack, plan: Plan) -> Server | None:
@@ -102,7 +102,7 @@ async def _nchan(stack: AsyncExitStack, plan: Plan) -> Server | None:
         # A POST is answered once the event is written to every client; by then the next one waits in the socket.
         return (await offer(pipeline.publish, burst, rate, seconds, in_flight=2)).events
 
-    return await _connected("Nchan", stack, plan, publish, program, port)
+    return await _connected("Nchan", stack, plan, publish, program.process.pid, port)
 
 
 async def _hub(stack: AsyncExitStack, plan: Plan) -> Server:
@@ -118,13 +118,15 @@ async def _hub(stack: AsyncExitStack, plan: Plan) -> Server:
         answers=True,
     )
     stack.push_async_callback(program.stop)
-    return await _connected(HUB, stack, plan, _by_command(program), program, port, secret=secret)
+    return await _connected(HUB, stack, plan, _by_command(program), program.process.pid, port, secret=secret)
 
 
 async def _gateway(stack: AsyncExitStack, plan: Plan) -> Server:
-    program, port, secret, broker = await gateway.start_process(stack, plan)
-    through = await gateway.ThroughBroker.open(broker.url, stack)
-    server = await _connected(GATEWAY, stack, plan, through.publish, program, port, secret=secret)
+    running = gateway.start_process(stack, plan)
+    through = await gateway.ThroughBroker.open(running.amqp_url, stack)
+    pid, port = running.process("ws_gateway").pid or 0, running.environment.gateway_port
+    secret = running.environment.get("SWITCHYARD_SECRET")
+    server = await _connected(GATEWAY, stack, plan, through.publish, pid, port, secret=secret)
     through.sink = server.sink
     return server
 
@@ -141,7 +143,7 @@ async def _connected(
     stack: AsyncExitStack,
     plan: Plan,
     publish: Publish,
-    program: Program,
+    pid: int,
     port: int,
     bursts: bool = True,
     secret: str = "",
@@ -157,4 +159,4 @@ async def _connected(
         name=f"sink-of-{name}",
     )
     stack.push_async_callback(sink.stop)
-    return Server(name, publish, sink, program.process.pid, bursts)
+    return Server(name, publish, sink, pid, bursts)

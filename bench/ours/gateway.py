@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 
+from bench import systems
 from bench.load.events import ROUTING_KEY
 from bench.load.offer import offer
 from bench.load.sink import Sink
 from bench.plan import Plan
-from bench.processes import Broken, Program, python
 from bench.references.minimal_amqp import Publisher, publish_frame
-from cli.local.environment import free_environment
-from cli.local.rabbitmq import RabbitMQ
-from cli.local.stack import ready
+from cli.local.stack import Stack
 from shared.bus.topology import EVENTS
 
 TO_EVENT_LOG = publish_frame(EVENTS, ROUTING_KEY)
 PATIENCE = 20.0
 
 
-async def start_process(stack: AsyncExitStack, plan: Plan) -> tuple[Program, int, str, RabbitMQ]:
-    """Start the gateway on a broker of its own; returns it, its port, its secret and the broker."""
-    broker = RabbitMQ(plan.directory / "fanout-broker")
-    stack.callback(broker.stop)
-    broker.start()
-    environment = free_environment(
-        AMQP_URL=broker.url,
-        SWITCHYARD_DATA=str(plan.directory / "gateway"),
-        SWITCHYARD_LOG_LEVEL=plan.log_level,
-    )
-    port = environment.gateway_port
-    program = await Program.start(
-        "ws_gateway",
-        *python("services.ws_gateway"),
-        directory=plan.directory,
-        env=environment.for_children(),
-        port=port,
-    )
-    stack.push_async_callback(program.stop)
-    deadline, reason = time.monotonic() + PATIENCE, ""
-    while time.monotonic() < deadline:
-        well, reason = await asyncio.to_thread(ready, port)
-        if well:
-            return program, port, environment.get("SWITCHYARD_SECRET"), broker
-        await asyncio.sleep(0.1)
-    raise Broken(f"the gateway is not ready: {reason}")
+def start_process(stack: AsyncExitStack, plan: Plan) -> Stack:
+    """Start the gateway on a broker of its own.
+
+    The session worker tells it once which event log this is, and is stopped then: its recorder would take its share of
+    the machine in the runs.
+    """
+    running = systems.start_services(plan, stack, systems.start_servers(plan, stack), ["ws_gateway", "session_worker"])
+    running.process("session_worker").stop()
+    return running
 
 
 class ThroughBroker:
