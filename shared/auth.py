@@ -77,7 +77,8 @@ def verify(secret: str, audience: Literal["ws", "api", "login"], token: str) -> 
         )
     except jwt.ExpiredSignatureError:
         raise Rejected("unauthorized", "the token has expired; ask for a new one") from None
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, ValueError, OverflowError) as error:
+        # Not only PyJWT's own: text that is no UTF-8, and a moment too far away, fail below it.
         raise Rejected("unauthorized", f"the token is not valid: {error}") from None
     return claims
 

@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line, or coloured lines on a terminal; secrets never leave the process."""
 
+import json
 import logging
 import re
 import sys
@@ -9,13 +10,21 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-_SECRET_NAMES = re.compile(r"(?i)(^|_)(secret|token|password|api_key|authorization|cookie|signature|key_hash|code)$")
+_SECRET_NAMES = re.compile(
+    r"(?i)(^|[_-])(secret|token|password|passwd|api[_-]?key|bot[_-]?key|authorization|cookie|key[_-]hash"
+    r"|signature(-256)?|memory-auth)$"
+)
 _SECRET_TEXT = re.compile(
-    r"(?P<url>\b[a-z][a-z0-9+.-]*://[^\s:/@]+:)[^\s@]+(?=@)"  # user:password@ in a URL
+    r"(?P<url>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)"  # user:password@ in a URL
     r"|(?P<query>[?&](?:token|key|code|secret)=)[^\s&\"']+"
-    r"|(?P<bearer>\b(?:Bearer|bot_key)[ =:]+)\S+"
+    r"|(?P<bearer>\b(?:bearer|authorization: *basic) +)\S+"
+    # name=value and "name": "value", as libraries' messages have them
+    r"|(?P<named>\b(?:password|passwd|secret|x-memory-auth|(?:x-)?api[_-]?key|bot_?key)\b[\"']? ?[=:] ?[\"']?)"
+    r"[^\s\"',;&]+"
     r"|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+"  # a JWT
     r"|\bsy_[\w-]{20,}"
+    r"|\bwhsec_[\w+/=-]+",
+    re.IGNORECASE,
 )
 REDACTED = "[redacted]"
 
@@ -23,19 +32,21 @@ Logger = structlog.typing.FilteringBoundLogger
 
 
 def _redact_text(found: re.Match[str]) -> str:
-    kept = found["url"] or found["query"] or found["bearer"] or ""
+    kept = found["url"] or found["query"] or found["bearer"] or found["named"] or ""
     return f"{kept}{REDACTED}"
 
 
 def redact(value: Any) -> Any:
-    """The value with everything that looks like a secret replaced."""
+    """The value with everything that looks like a secret replaced; what is no plain value becomes its text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, str):
         return _SECRET_TEXT.sub(_redact_text, value)
     if isinstance(value, dict):
-        return {k: REDACTED if _SECRET_NAMES.search(str(k)) else redact(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
+        return {str(k): REDACTED if _SECRET_NAMES.search(str(k)) else redact(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [redact(item) for item in value]
-    return value
+    return redact(value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value))
 
 
 def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -44,7 +55,10 @@ def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> Muta
 
 
 def _json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event).decode()
+    except TypeError:  # lone surrogates, or integers past 64 bits: no reason to fail whoever logs them
+        return json.dumps(event)
 
 
 def configure(service: str, *, form: Literal["auto", "json", "console"] = "auto", level: str = "info") -> None:
@@ -56,11 +70,14 @@ def configure(service: str, *, form: Literal["auto", "json", "console"] = "auto"
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    render: list[Any] = (
-        [_redacted, structlog.dev.ConsoleRenderer(colors=True, pad_event_to=28)]
+    # Tracebacks become text before the redaction, and never show local variables.
+    render: list[Any] = [
+        structlog.processors.format_exc_info,
+        _redacted,
+        structlog.dev.ConsoleRenderer(colors=True, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback)
         if console
-        else [structlog.processors.format_exc_info, _redacted, _json]
-    )
+        else _json,
+    ]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

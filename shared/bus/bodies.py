@@ -31,4 +31,6 @@ def unpacked(delivery: Delivery) -> bytes:
         raise Rejected("too_large", f"the body is over {MAX_BODY} bytes when decompressed")
     if not inflate.eof:
         raise invalid("the gzip body ends too early")
+    if inflate.unused_data:
+        raise invalid("something follows the gzip body")
     return body

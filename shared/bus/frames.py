@@ -29,6 +29,7 @@ _CONTENT_TYPE, _ENCODING, _HEADERS, _MODE, _PRIORITY = 1 << 15, 1 << 14, 1 << 13
 _CORRELATION, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 1 << 10, 1 << 9, 1 << 8, 1 << 7
 _PERSISTENT = b"\x02"
 _JSON = b"\x10application/json"
+_STREAM_OFFSET = b"\x0fx-stream-offsetl"
 
 
 def _short(text: str) -> bytes:
@@ -119,7 +120,8 @@ def method_id(payload: bytes) -> int:
 
 def _read_short(payload: bytes, at: int) -> tuple[str, int]:
     end = at + 1 + payload[at]
-    return payload[at + 1 : end].decode(errors="replace"), end
+    # Left out, not replaced: what another program sent as no UTF-8 must not grow past the 255 bytes it is sent on in.
+    return payload[at + 1 : end].decode(errors="ignore"), end
 
 
 class Delivery:
@@ -140,18 +142,24 @@ class Delivery:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The header table; decoded when first asked for."""
+        """The header table, decoded when first asked for; empty when it holds what pamqp can't read."""
         if self._headers is None:
-            self._headers = amqp_decode.field_table(self._tables)[1] if self._tables else {}
+            try:
+                self._headers = amqp_decode.field_table(self._tables)[1] if self._tables else {}
+            except Exception:  # noqa: BLE001 (a moment past the year 9999, a name that is no UTF-8 …: many kinds)
+                self._headers = {}
         return self._headers
 
     @property
     def stream_offset(self) -> int:
         """The offset a stream gives each of its messages. Raises LookupError when it did not come from a stream."""
-        at = self._tables.rfind(b"\x0fx-stream-offsetl")
+        tables = self._tables
+        at = tables.find(_STREAM_OFFSET)
         if at < 0:
             raise LookupError("the message did not come from a stream")
-        return int.from_bytes(self._tables[at + 17 : at + 25], "big", signed=True)
+        if tables.find(_STREAM_OFFSET, at + 1) >= 0 and isinstance(offset := self.headers.get("x-stream-offset"), int):
+            return offset  # the same bytes once more, within another header
+        return int.from_bytes(tables[at + 17 : at + 25], "big", signed=True)
 
 
 class Incoming:

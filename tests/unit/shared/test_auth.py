@@ -1,0 +1,131 @@
+"""Keys and tokens: what is accepted, and that nothing else is."""
+
+import base64
+import time
+
+import jwt
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.auth import SCOPES, Caller, KeyRing, hash_key, login_code, make_key, sign, verify
+from shared.errors import Rejected
+
+SECRET = "a secret of the tests, long enough for HMAC"
+
+
+def refused(token: str, *, secret: str = SECRET) -> str:
+    with pytest.raises(Rejected) as error:
+        verify(secret, "api", token)
+    assert error.value.code == "unauthorized"
+    return error.value.message
+
+
+def test_a_token_gives_back_its_claims() -> None:
+    claims = verify(SECRET, "api", sign(SECRET, "api", {"agent_id": "ada", "topics": ["a.#"]}, ttl_s=60))
+    assert (claims["agent_id"], claims["topics"], claims["aud"]) == ("ada", ["a.#"], "api")
+    assert 55 < claims["exp"] - time.time() <= 60
+
+
+def test_two_tokens_of_the_same_claims_differ_in_their_id() -> None:
+    one, other = (verify(SECRET, "ws", sign(SECRET, "ws", {}, ttl_s=60)) for _ in range(2))
+    assert one["jti"] != other["jti"]
+
+
+def test_an_expired_token_is_refused_and_the_hint_says_so() -> None:
+    assert "expired" in refused(sign(SECRET, "api", {}, ttl_s=-1))
+
+
+@pytest.mark.parametrize("audience", ["ws", "login"])
+def test_a_token_for_another_use_is_refused(audience: str) -> None:
+    refused(sign(SECRET, audience, {}, ttl_s=60))  # type: ignore[arg-type]
+
+
+def test_a_token_signed_with_another_secret_is_refused() -> None:
+    refused(sign("another secret that is just as long as that", "api", {}, ttl_s=60))
+
+
+def test_claims_can_not_overrule_what_signing_sets() -> None:
+    token = sign(SECRET, "api", {"aud": "ws", "exp": 2**40, "jti": "mine"}, ttl_s=60)
+    claims = verify(SECRET, "api", token)
+    assert claims["aud"] == "api"
+    assert claims["exp"] < time.time() + 61
+    assert claims["jti"] != "mine"
+
+
+def test_a_token_without_a_signature_is_refused() -> None:
+    header, payload, _ = sign(SECRET, "api", {}, ttl_s=60).split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    for token in (f"{none}.{payload}.", f"{header}.{payload}.", f"{header}.{payload}"):
+        refused(token)
+
+
+def test_one_changed_bit_of_the_payload_is_noticed() -> None:
+    header, payload, signature = sign(SECRET, "api", {"agent_id": "ada"}, ttl_s=60).split(".")
+    document = orjson.loads(base64.urlsafe_b64decode(payload + "=="))
+    forged = base64.urlsafe_b64encode(orjson.dumps({**document, "agent_id": "eve"})).rstrip(b"=").decode()
+    refused(f"{header}.{forged}.{signature}")
+
+
+@pytest.mark.parametrize("missing", ["exp", "aud", "jti"])
+def test_a_token_must_say_how_long_for_whom_and_which_it_is(missing: str) -> None:
+    claims = {"exp": int(time.time()) + 60, "aud": "api", "jti": "1"}
+    del claims[missing]
+    refused(jwt.encode(claims, SECRET, algorithm="HS256"))
+
+
+@pytest.mark.parametrize("claims", [{"exp": "soon"}, {"exp": None}, {"aud": 7}, {"aud": {}}])
+def test_claims_of_a_wrong_type_are_refused(claims: dict[str, object]) -> None:
+    whole = {"exp": int(time.time()) + 60, "aud": "api", "jti": "1", **claims}
+    refused(jwt.encode(whole, SECRET, algorithm="HS256"))
+
+
+@given(st.text(max_size=80) | st.lists(st.text(max_size=30), min_size=3, max_size=3).map(".".join))
+def test_any_text_is_no_token(text: str) -> None:
+    refused(text)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a.b.\udfff", "é.é.é", "\0.\0.\0", "." * 1000, "a" * 100_000])
+def test_not_even_text_nobody_can_write(text: str) -> None:
+    refused(text)
+
+
+def test_a_login_code_is_good_for_signing_in_and_nothing_else() -> None:
+    code = login_code(SECRET)
+    claims = verify(SECRET, "login", code)
+    assert set(claims["scopes"]) <= SCOPES
+    assert 14 * 60 < claims["exp"] - time.time() <= 15 * 60
+    refused(code)
+
+
+def test_the_bootstrap_key_may_do_everything() -> None:
+    caller = KeyRing("the bootstrap key").find("the bootstrap key")
+    assert caller is not None
+    for scope in SCOPES:
+        caller.require(scope)
+
+
+def test_only_known_keys_are_found_and_only_by_their_whole_text() -> None:
+    key, ring = make_key(), KeyRing("bootstrap")
+    reader = Caller("reader", frozenset({"read"}))
+    ring.replace({hash_key(key): reader})
+
+    assert ring.find(key) is reader
+    for wrong in (key[:-1], key + "x", key.upper(), "", " " + key, hash_key(key).hex()):
+        assert ring.find(wrong) is None
+    ring.replace({})
+    assert ring.find(key) is None
+
+
+def test_a_missing_scope_is_forbidden_and_named() -> None:
+    with pytest.raises(Rejected, match="lacks the scope 'publish'") as error:
+        Caller("reader", frozenset({"read"})).require("publish")
+    assert (error.value.code, error.value.details) == ("forbidden", {"scope": "publish"})
+    Caller("root", frozenset({"admin"})).require("publish")
+
+
+def test_keys_are_long_random_and_recognised_by_the_redaction() -> None:
+    keys = {make_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert all(key.startswith("sy_") and len(key) >= 40 for key in keys)
