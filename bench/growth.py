@@ -42,6 +42,8 @@ async def run(plan: Plan) -> Benchmark:
                 plan.noise.sample()
                 plan.say(f"growth {number + 1}/{plan.runs}: {label}")
                 await path.figures(system, plan, rate, p50, p99, notes, label)
+            notes.append(f"{label}: {system.costs_in_words()}")
+            system.costs.clear()
         plan.say(f"growth: {plan.minutes:g} minutes of load")
         await watch_memory(system, plan.minutes * 60, resident)
     return Benchmark(

@@ -43,6 +43,7 @@ async def run(plan: Plan) -> Benchmark:
             for system in contestants:
                 plan.say(f"path {number + 1}/{plan.runs}: {system.name}")
                 await figures(system, plan, rate, p50, p99, notes)
+        notes.extend(system.costs_in_words() for system in contestants)
     title = "Whole path: store_memory over HTTP → bus → committed row → event on a socket"
     return Benchmark("path", title, [rate, p50, p99], notes)
 
@@ -76,7 +77,7 @@ async def flat_out(system: System, plan: Plan, seconds: float, notes: list[str])
     environment = memories.wrk_environment(system.headers.get("X-API-Key", "none"), "respond-async")
     prefix = environment["BENCH_PREFIX"]
     await system.sink.start()
-    began = time.time()
+    began, cpu = time.time(), system.cpu()
     answered = await wrk("commands.lua", system.door, seconds, plan.directory, environment)
     accepted, behind = answered.requests - answered.failed, 0
     if answered.failed or answered.broken:
@@ -87,6 +88,8 @@ async def flat_out(system: System, plan: Plan, seconds: float, notes: list[str])
         raise RuntimeError(f"{system.name}: {accepted} memories were accepted, {stored} are committed")
     await system.sink.reached(stored, 10)
     received = await system.sink.report()
+    for name, seconds_used in system.cpu().items():
+        system.costs.setdefault(name, []).append((seconds_used - cpu[name]) / stored * 1e6)
     if received.events != stored:
         notes.append(
             f"{system.name}: {stored} committed, {received.events} events on the socket, {received.gaps} gap frames"

@@ -129,7 +129,7 @@ class Program:
 
 
 def usage(pid: int) -> tuple[float, int]:
-    """CPU seconds and resident bytes of a process and its living descendants; zeros when it is gone."""
+    """CPU seconds of a process and all its descendants, ended ones included, and the resident bytes of the living."""
     seconds, resident = 0.0, 0
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
@@ -138,6 +138,6 @@ def usage(pid: int) -> tuple[float, int]:
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            seconds += times.user + times.system
+            seconds += times.user + times.system + times.children_user + times.children_system
             resident += process.memory_info().rss
     return seconds, resident

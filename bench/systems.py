@@ -6,6 +6,7 @@ import json
 import urllib.request
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -32,6 +33,10 @@ class Servers:
     broker: RabbitMQ
     database: Postgres
 
+    @property
+    def pids(self) -> dict[str, int]:
+        return {"RabbitMQ": self.broker.pid or 0, "PostgreSQL": self.database.pid or 0}
+
 
 @dataclass
 class System:
@@ -43,7 +48,9 @@ class System:
     table: str  # where the memories end, with the columns session_id, key and created
     database_url: str
     sink: Sink
-    pids: dict[str, int] = field(default_factory=dict)  # of its services, by name
+    pids: dict[str, int]  # of its services, by name
+    servers: dict[str, int]  # of the broker and the database
+    costs: dict[str, list[float]] = field(default_factory=dict)  # µs of CPU a memory took in each process, by run
 
     def stored(self, prefix: str) -> tuple[int, float]:
         """How many memories with keys of this prefix are committed, and when the last was (seconds of the epoch)."""
@@ -53,6 +60,16 @@ class System:
             row = connection.execute(query, (f"{prefix}-%",)).fetchone()
         assert row is not None
         return int(row[0]), float(row[1] or 0)
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds each process has used so far."""
+        return {name: usage(pid)[0] for name, pid in {**self.pids, **self.servers}.items()}
+
+    def costs_in_words(self) -> str:
+        """What a memory costs where, in one line; medians of the runs so far."""
+        medians = {name: median(runs) for name, runs in self.costs.items() if runs}
+        parts = [f"{name} {cost:.0f}" for name, cost in sorted(medians.items(), key=lambda item: -item[1])]
+        return f"{self.name}: µs of CPU for a memory: {sum(medians.values()):.0f} = {' + '.join(parts)}"
 
     def memory(self) -> dict[str, int]:
         """Resident bytes of each service."""
@@ -89,7 +106,7 @@ async def start_reference(plan: Plan, stack: AsyncExitStack, servers: Servers) -
         pids[role] = program.process.pid
     sink = await Sink.connect(ports["gateway"], "/ws", 1, plan.directory, name="sink-of-reference")
     stack.push_async_callback(sink.stop)
-    return System(REFERENCE, ports["ingress"], {}, "reference_memories", servers.database.url, sink, pids)
+    return System(REFERENCE, ports["ingress"], {}, "reference_memories", servers.database.url, sink, pids, servers.pids)
 
 
 async def start_ours(plan: Plan, stack: AsyncExitStack, servers: Servers) -> System:
@@ -108,9 +125,10 @@ async def start_ours(plan: Plan, stack: AsyncExitStack, servers: Servers) -> Sys
     )
     stack.push_async_callback(sink.stop)
     pids = {name: child.pid for name, child in running.processes.items() if child.pid}
-    pids["broker"] = servers.broker.pid or 0
     headers = {"X-API-Key": running.api_key, "Prefer": "respond-async"}
-    return System(OURS, running.environment.ingress_port, headers, "memories", servers.database.url, sink, pids)
+    return System(
+        OURS, running.environment.ingress_port, headers, "memories", servers.database.url, sink, pids, servers.pids
+    )
 
 
 def start_services(plan: Plan, stack: AsyncExitStack, servers: Servers, services: list[str] | None = None) -> Stack:
