@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 from rich.markup import escape
-from rich.panel import Panel
 from rich.table import Table
 
 from cli.local import ports
@@ -34,7 +33,7 @@ from cli.screen import BAD, GOOD, out
 
 ENV_FILE = Path(".env")
 DETACHED_LOG = "switchyard.log"
-READY_SECONDS = 90.0
+READY_SECONDS = 120.0
 
 
 def up(*, detach: bool, demo: bool, supervise: bool = False) -> None:
@@ -207,10 +206,9 @@ def _banner(environment: Environment, running: Running | None, seconds: float | 
     if known := example_secrets(environment.values):
         lines.append(f"Careful     {', '.join(known)} in .env: the value from .env.example, which everybody knows")
     title = f"Switchyard is ready ({seconds:.1f} s)" if seconds is not None else "Switchyard"
-    if out.is_terminal:
-        out.print(Panel("\n".join(lines), title=title, border_style="green", expand=False))
-    else:
-        out.print("\n".join([title, *(f"  {line}" for line in lines)]), markup=False)
+    # No frame and no wrapping by us: the link must stay in one piece to be clicked on.
+    out.print(f"\n[bold green]{title}[/]")
+    out.print("\n".join(f"  {line}" for line in lines) + "\n", markup=False)
 
 
 def _row(name: str, environment: Environment, processes: dict[str, psutil.Process]) -> dict[str, Any]:

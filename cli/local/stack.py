@@ -100,7 +100,7 @@ class Stack:
         """One supervised process: `kill()` crashes it, `stop()` and `start()` take it away and bring it back."""
         return self._children[name]
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = 120) -> None:
         """Return when every service is ready; when one does not get so, LocalError, and everything is stopped."""
         begun = time.monotonic()
         self.data.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ class Stack:
         if done.returncode:
             raise LocalError(f"The migrations failed:\n{(done.stdout + done.stderr).strip()}")
 
-    def wait_ready(self, services: Iterable[str] | None = None, seconds: float = 60) -> None:
+    def wait_ready(self, services: Iterable[str] | None = None, seconds: float = 120) -> None:
         """Return when these services (default: all) are ready; LocalError names those that are not, and why."""
         waiting = list(self.services if services is None else services)
         reasons: dict[str, str] = {}
@@ -174,7 +174,7 @@ class Stack:
                 ready, reasons[name] = self.health(name)
                 if ready:
                     waiting.remove(name)
-            if waiting and (self._stopping.wait(0.05) or time.monotonic() > deadline):
+            if waiting and (self._stopping.wait(0.1) or time.monotonic() > deadline):
                 break
         if waiting:
             texts = [f"{name}: {reasons[name]}\n{self._recent(name)}" for name in waiting]
