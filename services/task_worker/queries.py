@@ -1,0 +1,26 @@
+"""The task worker's reading commands."""
+
+from typing import Any
+
+from services.task_worker import pages, store, tasks
+from shared.database import Transaction
+from shared.messages import Command
+from shared.messages.task import GetTask, ListTasks
+
+
+async def get_task(tx: Transaction, command: Command) -> dict[str, Any]:
+    """One task with its status and output. Raises `Rejected("not_found")`."""
+    data: GetTask = command.data
+    task = await store.find_task(tx, data.task_id)
+    if task is None:
+        raise tasks.unknown_task(data.task_id)
+    return {"task": task}
+
+
+async def list_tasks(tx: Transaction, command: Command) -> dict[str, Any]:
+    """A page of tasks, the newest first."""
+    data: ListTasks = command.data
+    wanted = store.Filter(data.session_id, data.agent_name, data.status)
+    found = await store.list_tasks(tx, wanted, pages.by_time(data.cursor), data.limit + 1)
+    page, last = pages.page_of(found, data.limit)
+    return {"tasks": page, "next": pages.cursor_after(last.created, last.task_id) if last else None}
