@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from cli.local.stack import Stack
 from tests.browser.conftest import Site
+from tests.waiting import eventually
 
 LIVE = ".connection[data-phase=live]"
 Visit = Callable[..., Page]
@@ -211,23 +214,61 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, site: Site, dark: bool) -> 
     assert fits()
 
 
-def test_a_lost_connection_says_so_counts_down_and_resumes_without_a_gap(visit: Visit, site: Site) -> None:
-    page = visit("/", expect=("ERR_FAILED",))
+def test_with_the_gateway_away_the_page_counts_down_and_then_shows_what_it_missed(
+    visit: Visit, site: Site, stack: Stack
+) -> None:
+    page = visit("/", expect=("WebSocket connection to",))
     sign_in(page, site.key)
     session = new_id()
     site.command("create_session", session_id=session)
     expect(rows(page, session)).to_have_count(1)
 
-    page.route("**/api/tokens", lambda route: route.abort())
-    page.evaluate("window.sockets.forEach((socket) => socket.close())")
-    expect(page.locator(".bar")).to_contain_text("Reconnecting")
-    expect(page.locator(".connection")).not_to_have_attribute("data-phase", "live")
+    gateway = stack.process("ws_gateway")
+    gateway.stop()
+    expect(page.locator(".bar")).to_contain_text("The gateway can't be reached")
+    expect(page.locator(".bar")).to_contain_text(re.compile(r"Reconnecting in \d+ s"))
     for n in range(3):
         site.command("store_memory", session_id=session, type="idea", key=f"k{n}", content=f"thought {n}")
 
+    gateway.start()
+    page.wait_for_selector(LIVE, timeout=60_000)
+    expect(rows(page, session, type="memory_update")).to_have_count(3)
+    expect(rows(page, session)).to_have_count(4)
+    expect(page.locator(".row.gap")).to_have_count(0)
+    expect(page.locator(".bar")).to_have_count(0)
+
+
+def test_with_the_ingress_away_the_page_says_who_does_not_answer(visit: Visit, site: Site) -> None:
+    page = visit("/", expect=("ERR_FAILED",))
+    sign_in(page, site.key)
+    page.route("**/api/tokens", lambda route: route.abort())
+    page.evaluate("window.sockets.forEach((socket) => socket.close())")
+    expect(page.locator(".bar")).to_contain_text(f"No answer from {urlsplit(site.url).netloc}")
     page.unroute("**/api/tokens")
     page.evaluate("dispatchEvent(new Event('online'))")
     page.wait_for_selector(LIVE)
-    expect(rows(page, session, type="memory_update")).to_have_count(3)
-    expect(page.locator(".row.gap")).to_have_count(0)
     expect(page.locator(".bar")).to_have_count(0)
+
+
+def test_five_tabs_are_enough(visit: Visit, site: Site) -> None:
+    page = visit("/")
+    sign_in(page, site.key)
+    others = [page.context.new_page() for _ in range(4)]
+    for other in others:
+        other.goto(site.url)
+        sign_in(other, site.key)
+    sixth = page.context.new_page()
+    sixth.goto(site.url)
+    sixth.get_by_label("API key").fill(site.key)
+    sixth.get_by_role("button", name="Sign in").click()
+    expect(sixth.locator(".bar")).to_contain_text("Too many dashboards are open in this browser")
+
+    others[0].close()
+
+    def is_in() -> bool:
+        sixth.get_by_role("button", name="Reconnect now").click()
+        sixth.wait_for_selector(".connection[data-phase=live], .connection[data-phase=stopped]")
+        return sixth.locator(LIVE).count() == 1
+
+    # The gateway may notice the closed tab a moment later.
+    eventually(is_in)

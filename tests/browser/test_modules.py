@@ -2,23 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Route
 
 from shared.messages import EVENTS
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
 
 
+Call = Callable[..., Any]
+
+
 @pytest.fixture(scope="module")
-def call(browser: Any, site: Any) -> Any:
-    """Calls an exported function: `call("filters", "toQuery", {…})`."""
-    page: Page = browser.new_page()
-    page.goto(site.url)
+def call(browser: Browser) -> Iterator[Call]:
+    """Evaluates an expression on a module `m`: `call("filters", "(f) => m.toQuery(f)", {…})`. No server is needed."""
+    page = browser.new_page()
+    page.route("http://files.test/**", serve_file)
+    page.goto("http://files.test/")
 
     def run(module: str, expression: str, *given: Any) -> Any:
         code = f"(given) => import('/dashboard/{module}.js').then((m) => ({expression})(...given))"
@@ -28,7 +33,12 @@ def call(browser: Any, site: Any) -> Any:
     page.context.close()
 
 
-Call = Callable[..., Any]
+def serve_file(route: Route) -> None:
+    path = urlsplit(route.request.url).path
+    if path.startswith("/dashboard/"):
+        route.fulfill(path=DASHBOARD / path.removeprefix("/dashboard/"), content_type="text/javascript")
+    else:
+        route.fulfill(body="<!doctype html>", content_type="text/html")
 
 
 def test_vendored_files_are_those_that_were_checked_in() -> None:
