@@ -137,19 +137,21 @@ def _sentences(raw: bytes, low: bytes) -> Iterator[tuple[str, Span]]:
     telling = {kind: sorted(_places(low, phrases)) for kind, phrases in _ENCODED.items()}
     at = dict.fromkeys(telling, 0)
     for start, end in pairwise(ends):
-        said = None
+        said, said_at = None, end
         for kind, places in telling.items():
             place = at[kind]
             while place < len(places) and places[place] < start:
                 place += 1
             at[kind] = place
             if said is None and place < len(places) and places[place] < end:
-                said = kind
+                said, said_at = kind, places[place]
         asks = raw[end - 1 : end] == b"?"
         if not asks and said is None:
             continue
         before = _BEFORE_SENTENCE.match(raw, start, end)
-        start = before.end() if before else start
+        # `We decided: now.` has no speaker of that name.
+        if before and (asks or before.end() <= said_at):
+            start = before.end()
         if asks:
             said = "ideas" if low.startswith(_PROPOSALS, start) else "questions"
         if said is not None and left[said]:

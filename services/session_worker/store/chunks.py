@@ -7,11 +7,12 @@ from shared.messages import encode
 from shared.messages.session import Chunk
 
 # Many chunks in one statement, their JSON spliced in as it was sent; those whose id is taken are left out. By the
-# primary key; each row also goes into conversation_chunks_search and conversation_chunks_by_session.
+# primary key; each row also goes into conversation_chunks_search and conversation_chunks_by_session. A JSON null comes
+# out of a recordset as SQL's.
 _INSERT = text("""
     insert into conversation_chunks
         (session_id, chunk_id, content, format, extracted_items, metadata, message_id, created)
-    select session_id, chunk_id, content, format, extracted_items, metadata, message_id, created
+    select session_id, chunk_id, content, format, extracted_items, coalesce(metadata, 'null'), message_id, created
     from json_to_recordset(cast(:rows as json)) as row (
         session_id text, chunk_id text, content text, format text, extracted_items json, metadata json,
         message_id text, created timestamptz

@@ -14,10 +14,11 @@ from shared.messages.system import Delivery
 _STATEMENT_BYTES = 8_000_000
 
 # Many deliveries in one statement, payloads spliced in as they came; those recorded before are left out. By the primary
-# key; each row also goes into deliveries_by_delivery, deliveries_newest and deliveries_newest_of_source.
+# key; each row also goes into deliveries_by_delivery, deliveries_newest and deliveries_newest_of_source. A JSON null
+# comes out of a recordset as SQL's.
 _INSERT = text("""
     insert into deliveries (message_id, source, delivery_id, event, action, payload, received)
-    select message_id, source, delivery_id, event, action, payload, received
+    select message_id, source, delivery_id, event, action, coalesce(payload, 'null'), received
     from json_to_recordset(cast(:rows as json)) as row (
         message_id text, source text, delivery_id text, event text, action text, payload json, received timestamptz
     )
