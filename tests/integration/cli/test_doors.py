@@ -37,7 +37,20 @@ def test_the_demonstration_finds_everything_at_the_far_end(stack: Stack) -> None
     assert "WebSocket ← webhook, event push" in done.stdout
     assert "PostgreSQL ← GET /api/deliveries: github push" in done.stdout
     assert "PostgreSQL ← retrieve_memory" in done.stdout
+    assert "claim_task, complete_task → completed" in done.stdout
     assert "All of it arrived" in done.stdout
+
+
+def test_the_demonstration_takes_no_task_that_is_meant_for_a_real_worker(stack: Stack) -> None:
+    result(stack, "create_session", "session_id=real")
+    task = result(stack, "delegate_task", "session_id=real", "agent_name=researcher", "task_type=real", "priority:=9")
+
+    done = command(stack, "demo")
+
+    assert done.returncode == 0, done.stdout
+    assert "left in the queue: other work of researcher waits there" in done.stdout
+    found = result(stack, "get_task", f"task_id={task['task']['task_id']}")  # type: ignore[index]
+    assert found["task"]["status"] == "pending"  # type: ignore[index]
 
 
 def test_the_demonstration_says_what_is_missing(stack: Stack) -> None:
