@@ -1,7 +1,9 @@
-"""Run the memory worker: `python -m services.memory_worker`."""
+"""`python -m services.memory_worker`."""
 
 from services.memory_worker.app import run
 from shared.bus.service import serve
 from shared.settings import Settings
 
-serve(lambda: run(Settings()))
+if __name__ == "__main__":
+    settings = Settings()
+    serve(lambda: run(settings))

@@ -2,14 +2,14 @@
 
 from services.memory_worker import memories
 from services.memory_worker.store import memories as store
-from shared.bus.commit import Reply
+from shared.bus.commit import BatchHandler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, Transient
 from shared.messages import Command, rfc3339
 from shared.messages.memory import Memory, MemoryUpdate
 
 
-async def store_memories(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
+async def store_memory(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
     """Store memories in their order; a key that has one gets a new version, and the old one is kept.
 
     One statement while every key is new and named once; keys that are there already take a second one, and keys named
@@ -47,3 +47,6 @@ async def store_memories(tx: Transaction, commands: list[Command]) -> list[Reply
 def _reply(memory: Memory, *, new: bool) -> Reply:
     event = MemoryUpdate(session_id=memory.session_id, context_id=memory.session_id, exchange=memory)
     return Reply({"memory": memory}, [event], {"memory_count": 1} if new else {})
+
+
+BATCH_HANDLERS: dict[str, BatchHandler] = {"store_memory": store_memory}

@@ -5,6 +5,7 @@ from typing import Any
 from services.memory_worker import memories, pages
 from services.memory_worker.store import memories as store
 from services.memory_worker.store import search
+from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.errors import invalid
 from shared.messages import Command
@@ -49,3 +50,6 @@ async def _search(tx: Transaction, wanted: search.Filter, words: str, data: Quer
         ],
         "next": pages.cursor_after(last.rank, last.updated, last.memory.session_id, last.memory.key) if last else None,
     }
+
+
+QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (retrieve_memory, query_memories)}

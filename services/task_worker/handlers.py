@@ -1,7 +1,7 @@
 """The task worker's writing commands."""
 
 from services.task_worker import store, tasks
-from shared.bus.commit import Reply
+from shared.bus.commit import Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command, Event, new_id
@@ -55,3 +55,8 @@ async def expire_leases(tx: Transaction, command: Command) -> Reply:
 
 async def _unknown_agent(tx: Transaction, name: str) -> Rejected:
     return tasks.unknown_agent(name, await store.agent_names(tx))
+
+
+HANDLERS: dict[str, Handler] = {
+    handler.__name__: handler for handler in (delegate_task, claim_task, complete_task, expire_leases)
+}

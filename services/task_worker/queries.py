@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.task_worker import pages, store, tasks
+from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.task import GetTask, ListTasks
@@ -24,3 +25,6 @@ async def list_tasks(tx: Transaction, command: Command) -> dict[str, Any]:
     found = await store.list_tasks(tx, wanted, pages.by_time(data.cursor), data.limit + 1)
     page, last = pages.page_of(found, data.limit)
     return {"tasks": page, "next": pages.cursor_after(last.created, last.task_id) if last else None}
+
+
+QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (get_task, list_tasks)}

@@ -8,15 +8,14 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from services.memory_worker.handlers import store_memories
-from services.memory_worker.queries import query_memories, retrieve_memory
+from services.memory_worker.handlers import BATCH_HANDLERS
+from services.memory_worker.queries import QUERIES
 from shared.bus.commit import GroupCommit, Outcome
 from shared.database import Database, Transaction
 from shared.errors import Rejected
 from shared.messages import JsonText, decode_command, encode, encode_command, new_id
 
 T = TypeVar("T")
-QUERIES = {"retrieve_memory": retrieve_memory, "query_memories": query_memories}
 
 
 class MemoryWorker:
@@ -60,7 +59,7 @@ class MemoryWorker:
             for each in data
         ]
         async with self.database.transaction() as tx:
-            outcomes = await GroupCommit({}, {"store_memory": store_memories}).run(tx, commands, patient=False)
+            outcomes = await GroupCommit({}, BATCH_HANDLERS).run(tx, commands, patient=False)
         assert all(isinstance(outcome, Outcome) for outcome in outcomes)
         return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
 

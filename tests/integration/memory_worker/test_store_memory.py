@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from services.memory_worker import memories
-from services.memory_worker.handlers import store_memories
+from services.memory_worker.handlers import store_memory
 from shared.database import is_transient
 from shared.messages import decode_command, encode_command, new_id
 
@@ -203,7 +203,7 @@ def test_a_connection_that_breaks_is_a_passing_fault_and_replaced(worker):
             pid = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
             async with worker.database.transaction() as other:
                 await other.exec_driver_sql(f"select pg_terminate_backend({pid})")
-            await store_memories(tx, commands)
+            await store_memory(tx, commands)
 
     with pytest.raises((psycopg.Error, DBAPIError)) as raised:
         worker.run(broken())

@@ -8,21 +8,14 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from services.task_worker.handlers import claim_task, complete_task, delegate_task, expire_leases
-from services.task_worker.queries import get_task, list_tasks
+from services.task_worker.handlers import HANDLERS
+from services.task_worker.queries import QUERIES
 from shared.bus.commit import GroupCommit, Outcome
 from shared.database import Database
 from shared.errors import Rejected
 from shared.messages import JsonText, decode_command, encode, encode_command, new_id
 
 T = TypeVar("T")
-HANDLERS = {
-    "delegate_task": delegate_task,
-    "claim_task": claim_task,
-    "complete_task": complete_task,
-    "expire_leases": expire_leases,
-}
-QUERIES = {"get_task": get_task, "list_tasks": list_tasks}
 
 
 class TaskWorker:
