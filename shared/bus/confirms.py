@@ -11,12 +11,12 @@ class Confirms:
 
     def __init__(self) -> None:
         self._published = 0
-        self._waiting: dict[int, tuple[asyncio.Future[None], str]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[None], tuple[str, str, str]]] = {}
 
-    def expect(self, confirm: asyncio.Future[None], message_id: str) -> None:
+    def expect(self, confirm: asyncio.Future[None], exchange: str, routing_key: str, message_id: str) -> None:
         """The next message was just published."""
         self._published += 1
-        self._waiting[self._published] = (confirm, message_id)
+        self._waiting[self._published] = (confirm, (exchange, routing_key, message_id))
 
     def settle(self, number: int, *, multiple: bool, refused: bool) -> None:
         """The broker took or refused a message, or with `multiple` every one up to it."""
@@ -28,9 +28,10 @@ class Confirms:
                     break
                 numbers.append(waiting)
         for each in numbers:
-            confirm, _ = self._waiting.pop(each, (None, ""))
-            if confirm is None or confirm.done():
+            waited = self._waiting.pop(each, None)
+            if waited is None or waited[0].done():
                 continue
+            confirm = waited[0]
             if refused:
                 confirm.set_exception(Unavailable("the broker refused the message: a queue is full"))
             else:
@@ -38,8 +39,10 @@ class Confirms:
 
     def returned(self, reason: str, message: Delivery) -> None:
         """The broker had no queue for a message; its confirm still follows and finds the future done."""
-        for confirm, message_id in self._waiting.values():
-            if message_id == message.message_id and not confirm.done():
+        # Attempts under one id may be under way at once, so the id alone does not tell which it was.
+        published = (message.exchange, message.routing_key, message.message_id)
+        for confirm, sent in self._waiting.values():
+            if sent == published and not confirm.done():
                 confirm.set_exception(
                     Unroutable(f"no queue takes {message.routing_key!r} from {message.exchange!r}: {reason}")
                 )

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         except (OSError, TimeoutError) as error:
             connection._lose(f"no connection to {host}:{where.port or 5672}: {error or 'timed out'}")
             raise Unavailable(connection.closed.result()) from None
-        except Unavailable as error:
+        except BaseException as error:  # a caller that gives up leaves no socket behind either
             connection._lose(str(error))
             raise
         return connection
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
             message_id=message_id,
             **properties,
         )
-        self._confirms.expect(confirm, message_id)
+        self._confirms.expect(confirm, exchange, routing_key, message_id)
         self._queue(data)
         return confirm
 
