@@ -20,10 +20,10 @@ function onSignedIn(credential) {
     url: gatewayUrl,
     onState: (state) => {
       connection.value = state;
-      noteCursor(state.cursor);
+      noteCursor(state.head);
     },
     onEvent: (frame, text) => {
-      addEvent(frame, text);
+      addEvent(frame, text, { isNew: !(frame.cursor <= connection.peek().head) });
       noteEvent(frame);
     },
     onGap: addGap,
@@ -33,7 +33,8 @@ function onSignedIn(credential) {
   startSessions(credential, onRefused);
 }
 
-const onRefused = (error) => leave(error.kind === "forbidden" ? error.message : "Your sign-in has ended. Sign in again to go on.");
+const ENDED = "Your sign-in has ended. Sign in again to go on.";
+const onRefused = (error) => leave(error.kind === "forbidden" ? error.message : ENDED);
 
 function leave(reason = "") {
   socket?.stop();

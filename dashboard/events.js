@@ -104,7 +104,8 @@ const REASONS = {
 /** A row that says what is missing between two cursors, and why. */
 export function gapRow(frame, raw) {
   const reason = String(frame.reason ?? "unknown");
-  const range = frame.from == null ? "Some events" : `Events ${number(frame.from)} to ${frame.to == null ? "now" : number(frame.to)}`;
+  const last = frame.to == null ? "now" : number(frame.to);
+  const range = frame.from == null ? "Some events" : `Events ${number(frame.from)} to ${last}`;
   return {
     kind: "gap",
     cursor: null,

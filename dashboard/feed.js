@@ -31,10 +31,10 @@ let scheduled = false;
 let arrivedThisSecond = 0;
 let uid = 0;
 
-/** Take in an event frame; it shows with the next animation frame. */
-export function addEvent(frame, text) {
+/** Take in an event frame; it shows with the next animation frame. What is caught up on does not count for the rate. */
+export function addEvent(frame, text, { isNew = true } = {}) {
   add(rowOf(frame, text));
-  arrivedThisSecond += 1;
+  if (isNew) arrivedThisSecond += 1;
 }
 
 /** Note where the stream stands before any event of it was seen. */

@@ -48,13 +48,14 @@ export function delay(attempt, random = Math.random) {
  * One connection for the life of a sign-in.
  *
  * `token()` gives a fresh WebSocket token, `url()` the gateway's address; both may reject with an ApiError.
- * `onState({phase, attempt, retryAt, reason, epoch})` is told of every step, `onEvent(frame, text)` of every event,
+ * `onState({phase, attempt, retryAt, reason, epoch, head})` is told of every step (`head` is the newest cursor there was
+ * when the gateway let us in), `onEvent(frame, text)` of every event,
  * `onGap(frame, text)` of what the gateway says is missing, `onRefused(error)` when the ingress no longer knows us.
  */
 export class Connection {
   constructor({ token, url, onState, onEvent, onGap, onRefused }) {
     Object.assign(this, { token, url, onState, onEvent, onGap, onRefused });
-    this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null };
+    this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null, head: null };
     // Everything up to this cursor has come: where to resume from.
     this.upTo = null;
     this.seen = new Set();
@@ -127,12 +128,11 @@ export class Connection {
 
   #subscribe({ cursor, epoch }) {
     const head = Number.isSafeInteger(cursor) ? cursor : 0;
-    this.head = cursor >= 0 ? cursor : null;
     this.#noteEpoch(epoch, head);
     this.historyTo = this.upTo === null ? head : -1;
     this.upTo ??= Math.max(-1, head - HISTORY);
     const since = this.upTo;
-    this.#set({ phase: "subscribing", epoch });
+    this.#set({ phase: "subscribing", epoch, head: cursor >= 0 ? cursor : null });
     this.socket.send(JSON.stringify({ type: "subscribe", topics: ["#"], mode: "everything", since }));
   }
 
@@ -153,7 +153,7 @@ export class Connection {
 
   #onLive() {
     clearTimeout(this.timer);
-    this.#set({ phase: "live", retryAt: null, reason: "", cursor: this.head });
+    this.#set({ phase: "live", retryAt: null, reason: "" });
     const since = Date.now();
     this.watch = setInterval(() => this.#watchSilence(since), 5_000);
   }

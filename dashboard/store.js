@@ -7,7 +7,7 @@ import { fromQuery, matcher, NO_FILTERS, toQuery } from "./filters.js";
 export const auth = signal({ status: "out", error: "" });
 
 /** What the socket last said of itself; see socket.js. */
-export const connection = signal({ phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null });
+export const connection = signal({ phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null, head: null });
 
 /** The cursor of the newest event seen; null before the first. */
 export const cursor = signal(null);

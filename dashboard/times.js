@@ -11,8 +11,9 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 export function clock(ms, today = new Date()) {
   const t = new Date(ms);
   if (Number.isNaN(t.getTime())) return "--:--:--";
-  if (t.toDateString() !== today.toDateString()) return `${MONTHS[t.getMonth()]} ${pad(t.getDate())} ${pad(t.getHours())}:${pad(t.getMinutes())}`;
-  return `${pad(t.getHours())}:${pad(t.getMinutes())}:${pad(t.getSeconds())}.${pad(t.getMilliseconds(), 3)}`;
+  const minute = `${pad(t.getHours())}:${pad(t.getMinutes())}`;
+  if (t.toDateString() !== today.toDateString()) return `${MONTHS[t.getMonth()]} ${pad(t.getDate())} ${minute}`;
+  return `${minute}:${pad(t.getSeconds())}.${pad(t.getMilliseconds(), 3)}`;
 }
 
 /** Local date and time with its zone, for titles. */

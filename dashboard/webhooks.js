@@ -5,13 +5,15 @@ const NOUNS = [
   "deployment", "alert", "security_advisory", "milestone", "label", "package",
 ];
 
+const dashed = (...parts) => parts.filter(Boolean).join(" — ");
+
 const GITHUB = {
   push(p) {
     const branch = String(p.ref ?? "").replace(/^refs\/(heads|tags)\//, "");
     if (p.deleted) return `deleted ${branch}`;
     const commits = p.commits?.length ?? 0;
     const first = p.head_commit?.message?.split("\n")[0];
-    return [`${branch}: ${commits} ${commits === 1 ? "commit" : "commits"}`, first].filter(Boolean).join(" — ");
+    return dashed(`${branch}: ${commits} ${commits === 1 ? "commit" : "commits"}`, first);
   },
   create: (p) => `created ${p.ref_type} ${p.ref}`,
   delete: (p) => `deleted ${p.ref_type} ${p.ref}`,
@@ -19,9 +21,9 @@ const GITHUB = {
   ping: (p) => p.zen,
   star: (p) => (p.action === "created" ? "starred" : "unstarred"),
   fork: (p) => `forked to ${p.forkee?.full_name}`,
-  issue_comment: (p) => `#${p.issue?.number} ${p.issue?.title} — ${p.comment?.body}`,
-  pull_request_review: (p) => `#${p.pull_request?.number} ${p.review?.state} — ${p.review?.body ?? ""}`,
-  pull_request_review_comment: (p) => `#${p.pull_request?.number} ${p.comment?.path} — ${p.comment?.body}`,
+  issue_comment: (p) => dashed(`#${p.issue?.number} ${p.issue?.title}`, p.comment?.body),
+  pull_request_review: (p) => dashed(`#${p.pull_request?.number} ${p.review?.state}`, p.review?.body),
+  pull_request_review_comment: (p) => dashed(`#${p.pull_request?.number} ${p.comment?.path}`, p.comment?.body),
 };
 
 /** The repository, what happened and who did it, as far as the payload says so. */
@@ -30,8 +32,9 @@ export function webhookSummary(event) {
   if (event.payload_ref) return `The payload is over 1 MB: GET /api/deliveries/${event.payload_ref} gives it`;
   if (payload === null || typeof payload !== "object") return String(payload ?? "");
   const what = GITHUB[event.event]?.(payload) ?? byNoun(payload) ?? "";
-  const parts = [payload.repository?.full_name ?? payload.organization?.login, what, payload.sender?.login && `by ${payload.sender.login}`];
-  return parts.filter(Boolean).join(" · ") || JSON.stringify(payload).slice(0, 400);
+  const where = payload.repository?.full_name ?? payload.organization?.login;
+  const who = payload.sender?.login && `by ${payload.sender.login}`;
+  return [where, what, who].filter(Boolean).join(" · ") || JSON.stringify(payload).slice(0, 400);
 }
 
 function byNoun(payload) {

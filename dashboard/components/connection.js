@@ -19,8 +19,9 @@ export function ConnectionState() {
   const { phase } = connection.value;
   const [look, label] = BADGES[phase];
   const at = cursor.value;
+  const title = at === null ? label : `${label}. Cursor ${at}: the number of the newest event seen.`;
   return html`
-    <div class="connection" data-look=${look} data-phase=${phase} title=${at === null ? label : `${label}. Cursor ${at}: the number of the newest event seen.`}>
+    <div class="connection" data-look=${look} data-phase=${phase} title=${title}>
       <span class="lamp" aria-hidden="true"></span>
       <span class="connection-label">${label}</span>
       ${at !== null && html`<span class="cursor mono" aria-label="cursor ${at}">${count(at)}</span>`}
@@ -42,7 +43,9 @@ export function ConnectionBar({ onReconnect }) {
         <strong>${sentence(reason)}</strong>
         ${phase !== "stopped" && html`<span class="bar-next">${next}<span class="bar-try">try ${attempt}</span></span>`}
       </span>
-      <button class="button small" type="button" disabled=${trying} onClick=${onReconnect}><${Icon} name="retry" />Reconnect now</button>
+      <button class="button small" type="button" disabled=${trying} onClick=${onReconnect}>
+        <${Icon} name="retry" />Reconnect now
+      </button>
     </div>
   `;
 }

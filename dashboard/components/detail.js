@@ -6,7 +6,7 @@ import { join, pretty } from "../json_text.js";
 import { closeDetail, setFilters } from "../store.js";
 import { absolute } from "../times.js";
 import { CopyButton } from "./copy_button.js";
-import { Icon } from "./icons.js";
+import { IconButton } from "./icons.js";
 import { JsonView } from "./json_view.js";
 
 export function Detail({ row }) {
@@ -14,11 +14,11 @@ export function Detail({ row }) {
   return html`
     <aside class="detail" aria-label="Event detail">
       <header class="detail-head">
-        <button type="button" class="button ghost icon-only back" aria-label="Back to the feed" onClick=${closeDetail}><${Icon} name="back" /></button>
+        <${IconButton} name="back" label="Back to the feed" look="button ghost icon-only back" onClick=${closeDetail} />
         <span class="dot" data-area=${row.area}></span>
         <h2 class="cut">${row.type}</h2>
         <${CopyButton} key=${row.uid} text=${() => join(tokens)} label="Copy JSON" />
-        <button type="button" class="button ghost icon-only shut" aria-label="Close" title="Close (esc)" onClick=${closeDetail}><${Icon} name="close" /></button>
+        <${IconButton} name="close" label="Close" hint=" (esc)" look="button ghost icon-only shut" onClick=${closeDetail} />
       </header>
       <div class="detail-body">
         <p class="detail-summary">${row.summary || row.subject}</p>
@@ -32,19 +32,26 @@ export function Detail({ row }) {
 function Facts({ row }) {
   if (row.kind === "gap") return null;
   const event = JSON.parse(row.raw);
-  const only = (label, change) => html`<button type="button" class="only" onClick=${() => setFilters(change)}>${label}</button>`;
+  const only = () => setFilters({ session: row.session });
   const facts = [
     ["Time", absolute(row.time)],
-    ["Topic", html`<span class="mono">${topicOf(event)}</span>`],
-    ["Session", row.session && html`<span class="mono">${row.session}</span> ${only("only this", { session: row.session })}`],
-    ["Sender", row.sender && html`<span class="mono">${row.sender}</span>`],
-    ["Priority", html`${row.priority}${event.trust === "untrusted" && html` <span class="tag" title="Text that came in by webhook is not to be trusted">untrusted</span>`}`],
-    ["Cursor", row.cursor !== null && html`<span class="mono">${row.cursor}</span>${event.session_seq != null && html` <span class="aside">number ${event.session_seq} of its session</span>`}`],
-    ["Caused by", event.correlation_id && html`<span class="mono">${event.correlation_id}</span>`],
+    ["Topic", mono(topicOf(event))],
+    ["Session", row.session && html`${mono(row.session)} <button type="button" class="only" onClick=${only}>only this</button>`],
+    ["Sender", row.sender && mono(row.sender)],
+    ["Priority", html`${row.priority} ${event.trust === "untrusted" && html`<span class="tag" title=${UNTRUSTED}>untrusted</span>`}`],
+    ["Cursor", row.cursor !== null && html`${mono(row.cursor)} ${placeInSession(event)}`],
+    ["Caused by", event.correlation_id && mono(event.correlation_id)],
   ];
   return html`
     <dl class="facts">
-      ${facts.filter(([, value]) => value).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
+      ${facts.filter(([, value]) => value).map(([name, value]) => html`
+        <div key=${name}><dt>${name}</dt><dd>${value}</dd></div>
+      `)}
     </dl>
   `;
 }
+
+const UNTRUSTED = "Text that came in by webhook is not to be trusted";
+const mono = (text) => html`<span class="mono">${text}</span>`;
+const placeInSession = ({ session_seq: seq }) =>
+  seq != null && html`<span class="aside">number ${seq} of its session</span>`;

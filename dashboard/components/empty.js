@@ -15,7 +15,9 @@ curl ${location.origin}/api/commands/create_session \\
 
 export function EmptyFeed() {
   if (isActive(filters.value)) return html`<${NothingMatches} />`;
-  if (connection.value.phase !== "live") return html`<div class="empty"><p class="empty-quiet">Waiting for the gateway…</p></div>`;
+  if (connection.value.phase !== "live") {
+    return html`<div class="empty"><p class="empty-quiet">Waiting for the gateway…</p></div>`;
+  }
   return html`
     <div class="empty">
       <h2>Listening. Nothing has happened yet.</h2>
@@ -24,7 +26,10 @@ export function EmptyFeed() {
         <pre class="mono">${firstEvent()}</pre>
         <${CopyButton} text=${firstEvent} />
       </div>
-      <p class="empty-more">Or run <code>make demo</code> to see one real case on every path. The API is described at <a href="/docs" target="_blank" rel="noopener">/docs</a>.</p>
+      <p class="empty-more">
+        Or run <code>make demo</code> to see one real case on every path. The API is described at ${" "}
+        <a href="/docs" target="_blank" rel="noopener">/docs</a>.
+      </p>
     </div>
   `;
 }
@@ -33,7 +38,11 @@ function NothingMatches() {
   return html`
     <div class="empty">
       <h2>Nothing matches these filters.</h2>
-      <p>${kept.value ? `${count(kept.value)} other events are kept and hidden by them.` : "New events that match will show here."}</p>
+      <p>
+        ${kept.value
+          ? `${count(kept.value)} other events are kept and hidden by them.`
+          : "New events that match will show here."}
+      </p>
       <button type="button" class="button" onClick=${clearFilters}>Clear the filters</button>
     </div>
   `;

@@ -28,8 +28,10 @@ export function EventList() {
     scrolledAway.value = false;
   };
   const current = active.value;
+  const onlyGaps = rows.length < view.height / view.row && rows.every((row) => row.kind === "gap");
   // Only the active row is read out, so only it needs its place; the others stay as drawn while the list moves.
-  const place = (row, at) => (row.uid === current?.uid ? { active: true, position: at + 1, total: rows.length } : { active: false });
+  const place = (row, at) =>
+    row.uid === current?.uid ? { active: true, position: at + 1, total: rows.length } : { active: false };
   return html`
     <div class="columns" aria-hidden="true">
       <span class="c-time">Time</span><span class="c-type">Type</span><span class="c-subject">Subject</span>
@@ -37,18 +39,23 @@ export function EventList() {
     </div>
     <div class="list-frame">
       <${NewRows} onClick=${toTop} />
-      <div id="feed-list" class="list" ref=${list} tabindex="0" role=${rows.length ? "listbox" : "region"} aria-label="Events, newest first"
+      <div id="feed-list" class="list" ref=${list} tabindex="0"
+        role=${rows.length ? "listbox" : "region"} aria-label="Events, newest first"
         aria-activedescendant=${current ? `row-${current.uid}` : undefined} onScroll=${onScroll}>
         ${rows.length === 0
           ? html`<${EmptyFeed} />`
           : html`
             <div class="list-space" role="presentation" style=${{ height: `${rows.length * view.row}px` }}>
               <div class="list-window" role="presentation" style=${{ transform: `translateY(${first * view.row}px)` }}>
-                ${rows.slice(first, last).map((row, i) => html`<${EventRow} key=${row.uid} row=${row} ...${place(row, first + i)} />`)}
+                ${rows.slice(first, last).map((row, i) => html`
+                  <${EventRow} key=${row.uid} row=${row} ...${place(row, first + i)} />
+                `)}
               </div>
             </div>
-            ${rows.length < view.height / view.row && rows.every((row) => row.kind === "gap") && html`<${EmptyFeed} />`}
-            ${rows.length >= LIMIT && html`<p class="list-end">The newest ${count(LIMIT)} events are kept here. Older ones are still on the server.</p>`}
+            ${onlyGaps && html`<${EmptyFeed} />`}
+            ${rows.length >= LIMIT && html`
+              <p class="list-end">The newest ${count(LIMIT)} events are kept here. Older ones are still on the server.</p>
+            `}
           `}
       </div>
     </div>

@@ -28,7 +28,9 @@ export function EventRow({ row, active, position, total }) {
       <span class="c-subject cut">${row.subject}</span>
       <span class="c-session cut">${row.session}</span>
       <span class="c-sender cut">${row.sender}</span>
-      <span class="c-summary cut">${row.priority !== "normal" && html`<span class="priority">${row.priority}</span>`}${row.summary}</span>
+      <span class="c-summary cut">
+        ${row.priority !== "normal" && html`<span class="priority">${row.priority}</span>`}${row.summary}
+      </span>
     </div>
   `;
 }

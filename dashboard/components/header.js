@@ -4,7 +4,7 @@ import { html } from "../html.js";
 import { closeDetail, pane } from "../store.js";
 import { sessions } from "../sessions.js";
 import { ConnectionState } from "./connection.js";
-import { Icon, Mark } from "./icons.js";
+import { IconButton, Mark } from "./icons.js";
 import { Rate } from "./rate.js";
 
 export function Header({ onSignOut }) {
@@ -18,9 +18,7 @@ export function Header({ onSignOut }) {
       <div class="topbar-end">
         <${Rate} />
         <${ConnectionState} />
-        <button class="button ghost icon-only" type="button" aria-label="Sign out" title="Sign out" onClick=${onSignOut}>
-          <${Icon} name="leave" />
-        </button>
+        <${IconButton} name="leave" label="Sign out" onClick=${onSignOut} />
       </div>
     </header>
   `;

@@ -27,6 +27,12 @@ const PATHS = {
   retry: "M13 8a5 5 0 1 1-1.5-3.6M13 2v3h-3",
 };
 
+/** An icon of `PATHS`. */
 export const Icon = ({ name }) => html`
   <svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>
+`;
+
+/** A button that shows an icon only; `label` is its name for those who don't see it, `hint` adds to its title. */
+export const IconButton = ({ name, label, hint = "", look = "button ghost icon-only", onClick }) => html`
+  <button type="button" class=${look} aria-label=${label} title=${label + hint} onClick=${onClick}><${Icon} name=${name} /></button>
 `;

@@ -18,6 +18,10 @@ export function Menu({ label, all, options, chosen, onToggle, onClear }) {
     setOpen(false);
     root.current.querySelector("button").focus();
   };
+  const showAll = () => {
+    onClear();
+    close();
+  };
   const onKeyDown = (event) => open && onMenuKey(event, root.current, close);
   const onFocusOut = (event) => event.relatedTarget && !root.current.contains(event.relatedTarget) && setOpen(false);
   const text = chosen.length === 0 ? all : chosen.length === 1 ? chosen[0] : `${chosen.length} ${label.toLowerCase()}s`;
@@ -29,8 +33,10 @@ export function Menu({ label, all, options, chosen, onToggle, onClear }) {
       </button>
       ${open && html`
         <div class="menu-list" role="menu" aria-label=${label}>
-          ${options.map((option) => html`<${Item} key=${option.value} ...${option} on=${chosen.includes(option.value)} onToggle=${onToggle} />`)}
-          ${chosen.length > 0 && html`<button type="button" class="menu-clear" onClick=${() => { onClear(); close(); }}>Show all</button>`}
+          ${options.map((option) => html`
+            <${Item} key=${option.value} ...${option} on=${chosen.includes(option.value)} onToggle=${onToggle} />
+          `)}
+          ${chosen.length > 0 && html`<button type="button" class="menu-clear" onClick=${showAll}>Show all</button>`}
         </div>
       `}
     </div>
@@ -39,7 +45,8 @@ export function Menu({ label, all, options, chosen, onToggle, onClear }) {
 
 function Item({ value, label, area, on, onToggle }) {
   return html`
-    <button type="button" class="menu-item" role="menuitemcheckbox" aria-checked=${String(on)} tabindex="-1" onClick=${() => onToggle(value)}>
+    <button type="button" class="menu-item" role="menuitemcheckbox" aria-checked=${String(on)} tabindex="-1"
+      onClick=${() => onToggle(value)}>
       <span class="tick">${on && html`<${Icon} name="check" />`}</span>
       ${area && html`<span class="dot" data-area=${area}></span>`}
       <span>${label ?? value}</span>

@@ -25,7 +25,8 @@ export function SignIn() {
         <form onSubmit=${submit} novalidate>
           <label for="key">API key</label>
           <input id="key" ref=${field} class="field mono" type="password" autocomplete="off" spellcheck="false"
-            autocapitalize="off" disabled=${busy} aria-invalid=${String(Boolean(error && field.current?.value))} aria-describedby="key-error key-hint" />
+            autocapitalize="off" disabled=${busy} aria-describedby="key-error key-hint"
+            aria-invalid=${String(Boolean(error && field.current?.value))} />
           <div id="key-error" class="form-error" role="alert">${error}</div>
           <button class="button primary wide" type="submit" disabled=${busy}>${busy ? "Signing in…" : "Sign in"}</button>
         </form>
