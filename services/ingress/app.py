@@ -20,6 +20,7 @@ from services.ingress.settings import IngressSettings
 from services.ingress.sources import load
 from services.ingress.spool import Spool
 from services.ingress.webhooks import WebhookDoor
+from shared import telemetry
 from shared.auth import KeyRing
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
@@ -38,6 +39,7 @@ def product_version() -> str:
 
 async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     """Serve until told to stop; returns the exit status. Raises SourcesError, OSError, sqlite3.Error."""
+    telemetry.export_traces("ingress", settings.otlp_endpoint)
     sources = load(settings.config, environment)
     for source in sources.values():
         if not source.secrets and source.scheme != "api_key":
@@ -68,16 +70,21 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
 
     def readiness() -> Readiness:
         # Before the broker was reached once, the service waits for it; later the spool stands in for it.
-        broker = "up" if intake.broker_answers else "down"
-        room = "up" if spool.has_room else "full"
-        return Readiness(way.was_connected and intake.can_keep, {"broker": broker, "spool": room})
+        dependencies = {
+            "broker": None if intake.broker_answers else "away, or not answering",
+            "spool": None if spool.has_room else f"full: {spool.bytes} bytes in {spool.messages} messages",
+        }
+        return Readiness(way.was_connected and intake.can_keep, dependencies)
 
     metrics = Metrics(gauges)
     api = make_api(commands, access, bodies, gateway_url=settings.public_gateway_url, version=product_version())
     api.include_router(health_router(readiness, metrics.text, product_version()))
     add_openapi(api)
     server = make_server(
-        Front(api, webhooks, commands, metrics), settings.host, settings.ingress_port, on_stopping=intake.hurry
+        Front(api, webhooks, commands, metrics, traced=settings.otlp_endpoint is not None),
+        settings.host,
+        settings.ingress_port,
+        on_stopping=intake.hurry,
     )
     # What is there now stays for good; the collector need not look at it again, and seldom at the rest.
     gc.collect()

@@ -1,23 +1,12 @@
 """One HTTP request as the hot routes see it: headers by name, its trace, and what its log line will say."""
 
-import re
-from random import getrandbits
 from typing import Any
 
 from fastapi import Request, Response
 
 from services.ingress.bodies import Receive
 from services.ingress.problems import Answer
-
-# https://www.w3.org/TR/trace-context/: version 00, and all-zero ids are invalid.
-_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-def traceparent_of(header: bytes | None) -> str:
-    """The request's own trace context when it is valid, else a new one."""
-    if header is not None and _TRACEPARENT.fullmatch(header):
-        return header.decode()
-    return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
+from shared.telemetry import traceparent_or_new
 
 
 class Call:
@@ -29,7 +18,8 @@ class Call:
         self.scope = scope
         self.receive = receive
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.traceparent = traceparent_of(self.headers.get(b"traceparent"))
+        given = self.headers.get(b"traceparent")
+        self.traceparent = traceparent_or_new(given.decode("latin-1") if given else None)
         # Fields of the log line beside method, path, status and time.
         self.notes: dict[str, Any] = {}
 

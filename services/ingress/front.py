@@ -5,12 +5,15 @@ from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.propagate import extract
 
 from services.ingress.bodies import ClientGone
 from services.ingress.calls import Call
 from services.ingress.commands import CommandDoor
 from services.ingress.metrics import Metrics
 from services.ingress.problems import Answer, internal, problem
+from services.ingress.server import send_answer
 from services.ingress.webhooks import WebhookDoor
 from shared.errors import Rejected
 from shared.logs import get_logger
@@ -18,16 +21,20 @@ from shared.logs import get_logger
 Send = Callable[[Any], Awaitable[None]]
 
 log = get_logger()
+_tracer = trace.get_tracer("switchyard")
 
 
 class Front:
     """The ASGI application that the server runs."""
 
-    def __init__(self, api: FastAPI, webhooks: WebhookDoor, commands: CommandDoor, metrics: Metrics) -> None:
+    def __init__(
+        self, api: FastAPI, webhooks: WebhookDoor, commands: CommandDoor, metrics: Metrics, *, traced: bool = False
+    ) -> None:
         self._api = api
         self._webhooks = webhooks
         self._commands = commands
         self._metrics = metrics
+        self._traced = traced
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         """ASGI."""
@@ -55,7 +62,7 @@ class Front:
             if scope["method"] != "POST":
                 answer = problem(Rejected("invalid", "this takes POST", allow="POST"), call.trace_id, status=405)
             else:
-                answer = await handler(call, *names)
+                answer = await (handler(call, *names) if not self._traced else _traced(route, call, handler, names))
         except Rejected as error:
             answer = problem(error, call.trace_id)
         except ClientGone:
@@ -66,10 +73,11 @@ class Front:
             log.exception("request_failed", route=route, trace_id=call.trace_id)
             answer = internal(call.trace_id)
         status, body, headers, content_type, code, detail = answer
-        if status != 204:
-            headers = ((b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        # Campfire takes anything with a content type for a message, so 204 has none.
+        head = b"" if status == 204 else b"content-type: %b\r\ncontent-length: %d\r\n" % (content_type, len(body))
+        for name, value in headers:
+            head += b"%b: %b\r\n" % (name, value)
+        await send_answer(send, status, head, body)
         self._note(route, call, status, perf_counter() - started, code, detail)
 
     async def _cold(self, scope: Any, receive: Any, send: Send) -> None:
@@ -115,3 +123,12 @@ class Front:
             **({"error": code, "detail": detail} if code else {}),
             **call.notes,
         )
+
+
+async def _traced(route: str, call: Call, handler: Callable[..., Awaitable[Answer]], names: tuple[str, ...]) -> Answer:
+    """Handle a request within a span of its trace, which whatever follows from it is then a part of."""
+    parent = extract({"traceparent": call.traceparent})
+    with _tracer.start_as_current_span(f"POST {route}", parent, trace.SpanKind.SERVER) as span:
+        context = span.get_span_context()
+        call.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        return await handler(call, *names)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httptools
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from shared.logs import get_logger
@@ -206,6 +206,36 @@ class DoorServer(Server):
                 if isinstance(connection, DoorProtocol):
                     connection.check_deadline(now)
         return await super().on_tick(counter)
+
+
+async def send_answer(send: Any, status: int, headers: bytes, body: bytes) -> None:
+    """Send a whole answer; `headers` are lines, each with its end.
+
+    Head and body go out in one write: uvicorn makes two of them, and looks for forbidden bytes in each header, which
+    together is a sixth of a small request. Any other server's `send` is used as ASGI says.
+    """
+    cycle = getattr(send, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
+        pairs = [tuple(line.split(b": ", 1)) for line in headers.split(b"\r\n") if line]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": body})
+        return
+    if cycle.disconnected:
+        return
+    parts = [STATUS_LINE[status]]
+    for name, value in cycle.default_headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(headers)
+    if not cycle.keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += (b"\r\n", body)
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join(parts))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
 
 
 def make_server(app: Any, host: str, port: int, *, on_stopping: Callable[[], None]) -> DoorServer:

@@ -19,7 +19,7 @@ from shared.errors import Rejected, invalid
 from shared.logs import get_logger
 from shared.messages import check_json, encode, new_id, spec_of
 
-_GITHUB_HEADERS = (b"x-hub-signature-256", b"x-github-event", b"x-github-delivery", b"x-hub-signature")
+_GITHUB_HEADERS = (b"x-github-event", b"x-github-delivery", b"x-hub-signature")
 _WORD = re.compile(rb"[\x21-\x7e]{1,255}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 _COMMAND_FORMS = ("collaborative_session_command", "command")
@@ -45,7 +45,7 @@ class WebhookDoor:
     async def on_root(self, call: Call) -> Answer:
         """`POST /webhook`: GitHub when its headers are there, else the API-key door."""
         headers = call.headers
-        if any(name in headers for name in _GITHUB_HEADERS):
+        if b"x-hub-signature-256" in headers or any(name in headers for name in _GITHUB_HEADERS):
             return await self._on_github(call, self._sources["github"])
         return await self._on_api_key(call, self._sources["api"])
 
