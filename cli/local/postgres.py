@@ -27,6 +27,10 @@ DATABASE = "switchyard"
 # PostgreSQL refuses to run as root. Then the cluster belongs to a number no account has, so no other program shares it.
 SERVER_UID = 64_321
 
+# Lets a plain user started by us through folders closed to others, such as /root. The secure bit is for access(2), with
+# which PostgreSQL looks for its own programs and which otherwise leaves such a user's capabilities out of account.
+REACH = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+
 # Durability (fsync, synchronous_commit, full_page_writes) stays at its safe defaults. No wal_compression: the wheel is
 # built without lz4, and pglz costs more CPU than a laptop's disk saves.
 SETTINGS = {
@@ -219,10 +223,8 @@ class Postgres:
             raise LocalError(
                 "PostgreSQL does not run as root, and `setpriv` (util-linux) is missing. Use another user."
             )
-        passable = all(
-            folder.stat().st_mode & 0o001 for path in (self.data, binaries()) for folder in (path, *path.parents)
-        )
-        reach = [] if passable else ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        folders = {folder for path in (self.data, binaries()) for folder in (path, *path.parents)}
+        reach = [] if all(folder.stat().st_mode & 0o001 for folder in folders) else REACH
         return [setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *reach, "--"]
 
     def _clear_stale_lock(self) -> None:
