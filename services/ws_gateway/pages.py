@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -27,12 +28,13 @@ Query = Callable[[str, dict[str, Any]], Awaitable[bytes]]
 class _EventLog(msgspec.Struct):
     epoch: str
     base: int
-    first: int | None = None
-    last: int | None = None
+    first: int
+    last: int
 
 
 class _Recorded(msgspec.Struct):
     events: list[msgspec.Raw]
+    # Where the next page begins; None at the end.
     next: int | None = None
 
 
@@ -88,35 +90,37 @@ class Pages:
                 if size > PAGE_BYTES:
                     until = base + events[-1].offset
                     break
-        # Offsets have holes, so only an event at or before the position, or the stream's very first, proves that
-        # nothing between is gone.
-        if first is not None and (first <= position or first == base):
+        # Offsets have holes, so only an event at the position or right after it proves that nothing between is gone.
+        if first is not None and first <= position + 1:
             return Page(frames, until, overlap=overlap), until
         return None, until if first is None else first - 1
 
     async def _of_former_epochs(self, position: int, topics: frozenset[str], until: int) -> Page:
         """A page from before this stream was made; at the end of it, what was never recorded is told as a gap."""
-        page = await self._recorded(position, topics, until)
-        base = self._intake.epoch.base
+        page = await self._recorded(position, topics, until, unrecorded="epoch")
+        if page.until < until:
+            return page
         if page.frames:
-            return Page(page.frames, page.frames[-1].cursor, matched=True, missing=page.missing)
-        missing = page.missing or (Gap(position + 1, base - 1, "epoch") if until == base - 1 else None)
-        return Page([], until, matched=True, missing=missing)
+            return replace(page, until=page.frames[-1].cursor)
+        ends = until == self._intake.epoch.base - 1
+        return replace(page, missing=page.missing or (Gap(position + 1, until, "epoch") if ends else None))
 
-    async def _recorded(self, position: int, topics: frozenset[str], until: int) -> Page:
+    async def _recorded(self, position: int, topics: frozenset[str], until: int, unrecorded: str = "retention") -> Page:
+        """A page from the table, which keeps the cursors from `first` to `last`; what it does not keep is told."""
         state = msgspec.json.decode(await self._query("get_event_log", {}), type=_EventLog)
-        missing = None
-        if state.first is None or state.last is None or state.first > until:
+        if state.last <= position:
+            return Page([], until, matched=True, missing=Gap(position + 1, until, unrecorded))
+        if state.first > until:
             return Page([], until, matched=True, missing=Gap(position + 1, until, "retention"))
+        until = min(until, state.last)
+        missing = None
         if state.first > position + 1:
             missing = Gap(position + 1, state.first - 1, "retention")
             position = state.first - 1
         asked = {"after": position, "until": until, "topics": sorted(topics), "limit": TABLE_PAGE}
         recorded = msgspec.json.decode(await self._query("list_events", asked), type=_Recorded)
         frames = [recorded_frame(bytes(event)) for event in recorded.events]
-        if recorded.next is not None and frames:
-            until = frames[-1].cursor
-        return Page(frames, until, matched=True, missing=missing)
+        return Page(frames, until if recorded.next is None else recorded.next, matched=True, missing=missing)
 
 
 def _frame_or_none(cursor: int, routing_key: str, body: bytes) -> Frame | None:
