@@ -42,7 +42,7 @@ async def run(plan: Plan) -> Benchmark:
                 plan.noise.sample()
                 plan.say(f"growth {number + 1}/{plan.runs}: {label}")
                 await path.figures(system, plan, rate, p50, p99, notes, label)
-            notes.append(f"{label}: {system.costs_in_words()}")
+            notes.append(system.costs_in_words(label))
             system.costs.clear()
         plan.say(f"growth: {plan.minutes:g} minutes of load")
         await watch_memory(system, plan.minutes * 60, resident)
@@ -74,7 +74,7 @@ async def watch_memory(system: System, seconds: float, resident: Measure) -> Non
         for door in doors:
             door.close()
     first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
-    for name in system.pids:
+    for name in last:
         late = (last[name] - middle[name]) / 1e6
         resident.add(
             name, last[name] / 1e6, f"{first[name] / 1e6:.0f} MB at the start, {late:+.1f} MB in the second half"

@@ -54,10 +54,14 @@ class System:
 
     def stored(self, prefix: str) -> tuple[int, float]:
         """How many memories with keys of this prefix are committed, and when the last was (seconds of the epoch)."""
-        sessions = "session_id like 'bench-%%'"
-        query = f"select count(*), extract(epoch from max(created)) from {self.table} where {sessions} and key like %s"
+        # By session, so that the primary key serves it, however many other memories there are.
+        query = (
+            f"select count(*), extract(epoch from max(created)) from {self.table}"
+            " where session_id = any(%s) and key like %s"
+        )
+        sessions = [memories.session(number) for number in range(memories.SESSIONS)]
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            row = connection.execute(query, (f"{prefix}-%",)).fetchone()
+            row = connection.execute(query, (sessions, f"{prefix}-%")).fetchone()
         assert row is not None
         return int(row[0]), float(row[1] or 0)
 
@@ -65,15 +69,16 @@ class System:
         """CPU seconds each process has used so far."""
         return {name: usage(pid)[0] for name, pid in {**self.pids, **self.servers}.items()}
 
-    def costs_in_words(self) -> str:
+    def costs_in_words(self, label: str = "") -> str:
         """What a memory costs where, in one line; medians of the runs so far."""
         medians = {name: median(runs) for name, runs in self.costs.items() if runs}
         parts = [f"{name} {cost:.0f}" for name, cost in sorted(medians.items(), key=lambda item: -item[1])]
-        return f"{self.name}: µs of CPU for a memory: {sum(medians.values()):.0f} = {' + '.join(parts)}"
+        return f"{label or self.name}: µs of CPU for a memory: {sum(medians.values()):.0f} = {' + '.join(parts)}"
 
     def memory(self) -> dict[str, int]:
-        """Resident bytes of each service."""
-        return {name: usage(pid)[1] for name, pid in self.pids.items()}
+        """Resident bytes of each service and of the broker (PostgreSQL's processes share theirs)."""
+        watched = {**self.pids, "RabbitMQ": self.servers["RabbitMQ"]}
+        return {name: usage(pid)[1] for name, pid in watched.items()}
 
 
 def start_servers(plan: Plan, stack: AsyncExitStack) -> Servers:
