@@ -8,7 +8,7 @@ from shared.errors import Rejected, invalid
 from shared.messages import check_json
 
 # As `Id` of the messages; 255 bytes is what AMQP takes as a message id.
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", kw_only=True):

@@ -18,11 +18,6 @@ from shared.bus.tail import StreamEvent
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Log:
     """A stream that holds offsets from `oldest` on, and a table with the cursors in `recorded`."""
 
