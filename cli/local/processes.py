@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,11 @@ import psutil
 
 # Erlang sizes a table by this limit; where the hard limit is a billion (some container engines) it would eat gigabytes.
 FILE_LIMIT = 65_536
+
+
+# The kernel ties a child's life to the thread that started it, not to the process: so one thread, which lives as long
+# as we do, starts all of them.
+_starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 
 
 class LocalError(Exception):
@@ -35,11 +41,7 @@ def raise_file_limit() -> int:
 
 
 def guarded(command: Sequence[str], death_signal: str) -> list[str]:
-    """The command, made to get `death_signal` when the thread that started it ends (Linux; elsewhere unchanged).
-
-    The kernel watches the starting thread, not the process: start children from a thread that lives as long as they
-    should.
-    """
+    """The command, made to get `death_signal` when the thread that started it ends (Linux; elsewhere unchanged)."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", death_signal, *command] if setpriv else list(command)
 
@@ -59,15 +61,19 @@ def spawn(
     changes its user loses it.
     """
     raise_file_limit()
-    return subprocess.Popen(
-        [*identity, *guarded(command, death_signal)],
-        env=dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        process_group=0,
-    )
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*identity, *guarded(command, death_signal)],
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+
+    return _starter.submit(start).result()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, interval: float = 0.02) -> bool:

@@ -198,15 +198,15 @@ class Stack:
         }
 
     def _start_servers(self, supervisor: Supervisor) -> None:
-        """Broker first, since it boots longest; both by the supervisor's thread, which they are to live as long as."""
+        """Broker first, since it boots longest."""
         values: dict[str, str] = {}
         if not self.amqp_url:
             self.rabbitmq = rabbitmq_install.provide(self.data / "rabbitmq", say=supervisor.say)
-            supervisor.call(self.rabbitmq.launch)
+            self.rabbitmq.launch()
             values["AMQP_URL"] = self.rabbitmq.url
         if not self.database_url:
             self.postgres = Postgres(self.data / "postgres")
-            supervisor.call(self.postgres.start)
+            self.postgres.start()
             supervisor.watch("PostgreSQL", self.postgres)
             values["DATABASE_URL"] = self.postgres.url
         self.environment = self.environment.with_values(values)

@@ -98,7 +98,7 @@ class Child:
 
 
 class Supervisor:
-    """The thread behind the children. They die with it, so it is stopped last."""
+    """The thread behind the children, which it kills when it ends."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -125,7 +125,7 @@ class Supervisor:
             self._thread.join()
 
     def call(self, function: Callable[[], T]) -> T:
-        """The result of a function run in the thread, so that processes it starts live as long as the supervisor."""
+        """The result of a function run in the thread, which alone touches the children's list."""
         future: Future[T] = Future()
 
         def task() -> None:
