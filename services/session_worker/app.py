@@ -40,6 +40,8 @@ async def record_events(context: Context) -> None:
 
     recorder = Recorder(url=context.settings.amqp_url.get_secret_value(), name=NAME, database=database, publish=publish)
     try:
+        # The publisher has made the stream when it is connected.
+        await context.publisher.wait_connected()
         await recorder.run()
     finally:
         await database.close()

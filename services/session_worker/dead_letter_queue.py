@@ -1,7 +1,6 @@
 """The consumer of the dead-letter queue, on FastStream: keeps each message once, tells of it, then acknowledges it."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from aio_pika import IncomingMessage
@@ -31,51 +30,58 @@ class DeadLetterQueue:
     def __init__(
         self, *, url: str, database: Database, publisher: Publisher, publish: Callable[[Event], Awaitable[None]]
     ) -> None:
+        self._url = url
         self._database = database
         self._publisher = publisher
         self._publish = publish
-        self._broker = RabbitBroker(
-            url,
+
+    async def run(self) -> None:
+        """Drain until cancelled."""
+        while True:
+            # The publisher has made the queue when it is connected.
+            await self._publisher.wait_connected()
+            broker = self._broker()
+            try:
+                async with asyncio.timeout(10):
+                    await broker.start()
+                await asyncio.Event().wait()
+            except Exception as error:  # noqa: BLE001 (logged; tried again with another connection)
+                log.warning("dead_letters_not_started", reason=str(error) or "timed out", retry_s=RETRY_SECONDS)
+            finally:
+                await broker.stop()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _broker(self) -> RabbitBroker:
+        broker = RabbitBroker(
+            self._url,
             apply_types=False,
             reconnect_interval=RECONNECT_SECONDS,
             graceful_timeout=5,
             default_channel=Channel(prefetch_count=PREFETCH),
-            logger=logging.getLogger("faststream"),
+            logger=None,
         )
-        self._broker.subscriber(
-            # Made by the publisher; a passive declaration is restored with the connection.
+        broker.subscriber(
+            # A passive declaration is restored with the connection.
             RabbitQueue(DEAD_LETTERS, durable=True, declare=False),
             # Every other policy acknowledges or rejects by itself, and would lose a letter while the database is away.
             ack_policy=AckPolicy.MANUAL,
             decoder=_as_it_came,
             no_reply=True,
         )(self._on_letter)
-
-    async def run(self) -> None:
-        """Drain until cancelled."""
-        while True:
-            await self._publisher.wait_connected()
-            try:
-                async with asyncio.timeout(10):
-                    await self._broker.start()
-                break
-            except (OSError, TimeoutError, RuntimeError) as error:
-                log.warning("dead_letters_not_started", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS)
-                await asyncio.sleep(RECONNECT_SECONDS)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self._broker.stop()
+        return broker
 
     async def _on_letter(self, message: RabbitMessage) -> None:
-        arrival = _arrival(message.raw_message)
-        letter = letter_of(arrival)
-        # Unacknowledged, so it is here again after a crash; its key and its event's id are the same then.
-        while not await self._kept(letter):  # noqa: ASYNC110 (nobody signals that the database is back)
-            await asyncio.sleep(RETRY_SECONDS)
-        if arrival.unroutable and arrival.reply_to:
-            await self._reply(arrival)
-        await message.ack()
+        try:
+            arrival = _arrival(message.raw_message)
+            letter = letter_of(arrival)
+            # Unacknowledged, so it is here again after a crash; its key and its event's id are the same then.
+            while not await self._kept(letter):  # noqa: ASYNC110 (nobody signals that the database is back)
+                await asyncio.sleep(RETRY_SECONDS)
+            if arrival.unroutable and arrival.reply_to:
+                await self._reply(arrival)
+            await message.ack()
+        except Exception as error:
+            log.error("dead_letter_not_acknowledged", message_id=message.raw_message.message_id, exc_info=error)
 
     async def _kept(self, letter: Letter) -> bool:
         try:

@@ -40,7 +40,8 @@ def row_of(event: StreamEvent, log: EventLog) -> EventRow | None:
     """The row of an event, its body spliced in; None when there is nothing that could be kept."""
     try:
         head = _HEADS.decode(event.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        event.body.decode()  # members that are not looked at may hold anything
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return foreign_row(event, log)
     return _row(event, log, head.message_id, head.type, head.timestamp, head.session_id, head.session_seq)
 

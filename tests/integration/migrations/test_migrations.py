@@ -152,8 +152,8 @@ def test_without_a_url_the_message_says_what_to_set():
 
 
 def test_the_three_agents_are_registered(database_url):
-    found = rows(database_url, "select name, status, max_concurrent from agents order by name")
-    assert found == [("claude_code", "available", 1), ("codex", "available", 1), ("researcher", "available", 1)]
+    found = rows(database_url, "select name, status from agents order by name")
+    assert found == [("claude_code", "available"), ("codex", "available"), ("researcher", "available")]
 
 
 def test_json_text_is_found_by_its_words_even_when_it_is_a_bare_string(database_url):

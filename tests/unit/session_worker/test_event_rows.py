@@ -44,6 +44,14 @@ def test_what_is_no_json_object_makes_no_row(body):
     assert row_of(an_event(body), LOG) is None
 
 
+HEAD = b'{"message_id":"m","type":"x","timestamp":"2026-01-01T00:00:00Z","more":'
+
+
+@pytest.mark.parametrize("more", [b"[" * 100_000 + b"]" * 100_000, b'"\xff"', b'"\\ud800"', b"NaN", b"01", b"[", b""])
+def test_an_event_with_a_member_that_is_no_json_makes_no_row(more):
+    assert row_of(an_event(HEAD + more + b"}"), LOG) is None
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -1,0 +1,30 @@
+"""Dead letters as the commands list and redrive them, on a real database."""
+
+import pytest
+
+
+@pytest.fixture
+def letters(worker):
+    worker.sql("""
+        insert into dead_letters (letter_key, message_id, exchange, routing_key, reason, body, attempts)
+        select 'k' || n, 'm' || n, 'switchyard.commands', 'memory.store_memory', 'r',
+            convert_to(repeat('x', n * 1000), 'UTF8'), 1
+        from generate_series(1, 20) n
+    """)
+    return worker
+
+
+def test_letters_are_listed_newest_first_page_by_page_with_the_beginning_of_their_body(letters):
+    listed = letters.all_pages("list_dead_letters", "dead_letters", limit=3)
+    assert [each["message_id"] for each in listed] == [f"m{n}" for n in range(20, 0, -1)]
+    assert [len(each["body"]) for each in listed] == [min(n * 1000, 10_000) for n in range(20, 0, -1)]
+    assert listed[0]["redriven"] is None
+    assert letters.ask("list_dead_letters", cursor="nonsense")["code"] == "invalid"
+
+
+def test_asking_for_a_redrive_marks_letters_once(letters):
+    ids = [row.id for row in letters.sql("select id from dead_letters order by id")]
+    assert letters.do("redrive_dead_letters", dead_letter_ids=ids[:3]) == {"redriven": 3}
+    assert letters.do("redrive_dead_letters", dead_letter_ids=[*ids[:4], 999]) == {"redriven": 1}
+    assert letters.do("redrive_dead_letters", "{}") == {"redriven": 16}
+    assert letters.do("redrive_dead_letters", "{}") == {"redriven": 0}
