@@ -227,7 +227,7 @@ def memories() -> None:
         );
         create index memories_search on memories using gin (search);
         create index memories_tags on memories using gin (tags);
-        create index memories_by_type on memories (session_id, type);
+        create index memories_by_session on memories (session_id, updated desc, key desc);
         create index memories_newest on memories (updated desc, session_id desc, key desc);
 
         create table memory_versions (
@@ -259,12 +259,12 @@ def tasks() -> None:
             last_heartbeat timestamptz,
             metadata       jsonb not null default '{}'
         );
-        insert into agents (name, type, command, capabilities, metadata) values
-            ('claude_code', 'code_generator', 'claude', '["code_generation", "code_modification"]',
+        insert into agents (name, type, command, capabilities, max_concurrent, metadata) values
+            ('claude_code', 'code_generator', 'claude', '["code_generation", "code_modification"]', 0,
              '{"description": "Code generation and modification"}'),
-            ('codex', 'code_analyzer', 'codex', '["code_analysis", "documentation"]',
+            ('codex', 'code_analyzer', 'codex', '["code_analysis", "documentation"]', 0,
              '{"description": "Code analysis and documentation"}'),
-            ('researcher', 'researcher', 'researcher', '["web_research", "information_gathering"]',
+            ('researcher', 'researcher', 'researcher', '["web_research", "information_gathering"]', 0,
              '{"description": "Web research and information gathering"}');
 
         create table tasks (

@@ -35,9 +35,11 @@ class Readiness(NamedTuple):
 def security_headers(gateway_url: str) -> dict[str, str]:
     """The headers of every page: nothing from elsewhere, nothing inline, and a WebSocket to the gateway alone."""
     gateway = urlsplit(gateway_url)
+    # Behind an edge the WebSocket has the page's own origin, and the URL is a path.
+    elsewhere = f" {gateway.scheme}://{gateway.netloc}" if gateway.netloc else ""
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        f"connect-src 'self' {gateway.scheme}://{gateway.netloc}; "
+        f"connect-src 'self'{elsewhere}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return {

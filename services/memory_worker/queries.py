@@ -1,8 +1,9 @@
 """The memory worker's reading commands."""
 
+from datetime import datetime
 from typing import Any
 
-from services.memory_worker import memories, pages
+from services.memory_worker import memories
 from services.memory_worker.store import memories as store
 from services.memory_worker.store import search
 from shared.bus.queries import QueryHandler
@@ -10,6 +11,7 @@ from shared.database import Transaction
 from shared.errors import invalid
 from shared.messages import Command
 from shared.messages.memory import FoundMemory, QueryMemories, RetrieveMemory
+from shared.pages import cursor_after, page_of, sort_key
 
 
 async def retrieve_memory(tx: Transaction, command: Command) -> dict[str, Any]:
@@ -28,19 +30,19 @@ async def query_memories(tx: Transaction, command: Command) -> dict[str, Any]:
     wanted = search.Filter(data.session_id, data.type, data.tags, memories.moment(data.as_of))
     if data.text is not None:
         return await _search(tx, wanted, data.text, data)
-    rows = await search.list_memories(tx, wanted, pages.by_time(data.cursor), data.limit + 1)
-    page, last = pages.page_of(rows, data.limit)
-    after = pages.cursor_after(last[1], last[0].session_id, last[0].key) if last else None
+    rows = await search.list_memories(tx, wanted, sort_key(data.cursor, datetime, str, str), data.limit + 1)
+    page, last = page_of(rows, data.limit)
+    after = cursor_after(last[1], last[0].session_id, last[0].key) if last else None
     return {"memories": [FoundMemory(**memory.__dict__) for memory, _ in page], "next": after}
 
 
 async def _search(tx: Transaction, wanted: search.Filter, words: str, data: QueryMemories) -> dict[str, Any]:
-    after = pages.by_rank(data.cursor)
+    after = sort_key(data.cursor, float, datetime, str, str)
     tree = await search.query_tree(tx, words)
     if tree == "T":
         raise invalid("`text` must name a word to look for, not only words to leave out", text=words)
     rows = await search.search_memories(tx, wanted, words, after, data.limit + 1) if tree else []
-    page, last = pages.page_of(rows, data.limit)
+    page, last = page_of(rows, data.limit)
     contents = [memories.readable(found.memory.content) for found in page]
     marked = await search.highlight(tx, words, contents) if page else []
     return {
@@ -48,7 +50,7 @@ async def _search(tx: Transaction, wanted: search.Filter, words: str, data: Quer
             FoundMemory(**found.memory.__dict__, rank=found.rank, highlight=memories.as_html(text, *search.MARKS))
             for found, text in zip(page, marked, strict=True)
         ],
-        "next": pages.cursor_after(last.rank, last.updated, last.memory.session_id, last.memory.key) if last else None,
+        "next": cursor_after(last.rank, last.updated, last.memory.session_id, last.memory.key) if last else None,
     }
 
 

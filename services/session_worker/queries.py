@@ -1,10 +1,10 @@
 """The reading commands of sessions, deliveries, the event log and dead letters: each sees what is committed."""
 
+from datetime import datetime
 from typing import Any
 
 from services.session_worker import store
 from services.session_worker.dead_letters import BEGINNING, as_noun
-from services.session_worker.pages import cursor_after, moment_and_id, number, page_of
 from services.session_worker.topics import regex_of
 from shared.database import Transaction
 from shared.errors import not_found
@@ -12,6 +12,7 @@ from shared.messages import Command, JsonText
 from shared.messages.json_text import slices
 from shared.messages.session import GetSession, ListSessions
 from shared.messages.system import GetCommand, GetDelivery, ListDeadLetters, ListDeliveries, ListEvents
+from shared.pages import cursor_after, page_of, sort_key
 
 Result = dict[str, Any]
 
@@ -28,7 +29,7 @@ async def get_session(tx: Transaction, command: Command) -> Result:
 async def list_sessions(tx: Transaction, command: Command) -> Result:
     """A page of sessions, the most recently active first."""
     asked: ListSessions = command.data
-    rows = await store.sessions.list_sessions(tx, asked.status, moment_and_id(asked.cursor), asked.limit + 1)
+    rows = await store.sessions.list_sessions(tx, asked.status, sort_key(asked.cursor, datetime, str), asked.limit + 1)
     sessions, last = page_of(rows, asked.limit)
     return {"sessions": sessions, "next": cursor_after(last.last_activity, last.session_id) if last else None}
 
@@ -45,7 +46,9 @@ async def get_delivery(tx: Transaction, command: Command) -> Result:
 async def list_deliveries(tx: Transaction, command: Command) -> Result:
     """A page of webhook deliveries without payloads, the newest first."""
     asked: ListDeliveries = command.data
-    rows = await store.deliveries.list_deliveries(tx, asked.source, moment_and_id(asked.cursor), asked.limit + 1)
+    rows = await store.deliveries.list_deliveries(
+        tx, asked.source, sort_key(asked.cursor, datetime, str), asked.limit + 1
+    )
     deliveries, last = page_of(rows, asked.limit)
     return {"deliveries": deliveries, "next": cursor_after(last.received, last.message_id) if last else None}
 
@@ -87,7 +90,8 @@ def with_cursor(body: JsonText, cursor: int) -> JsonText:
 async def list_dead_letters(tx: Transaction, command: Command) -> Result:
     """A page of dead letters, the newest first."""
     asked: ListDeadLetters = command.data
-    rows = await store.dead_letters.list_letters(tx, number(asked.cursor), asked.limit + 1, BEGINNING)
+    (before,) = sort_key(asked.cursor, int) or (None,)
+    rows = await store.dead_letters.list_letters(tx, before, asked.limit + 1, BEGINNING)
     letters, last = page_of(rows, asked.limit)
     return {"dead_letters": [as_noun(letter) for letter in letters], "next": cursor_after(last.id) if last else None}
 

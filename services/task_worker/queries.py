@@ -1,12 +1,14 @@
 """The task worker's reading commands."""
 
+from datetime import datetime
 from typing import Any
 
-from services.task_worker import pages, store, tasks
+from services.task_worker import store, tasks
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.task import GetTask, ListTasks
+from shared.pages import cursor_after, page_of, sort_key
 
 
 async def get_task(tx: Transaction, command: Command) -> dict[str, Any]:
@@ -22,9 +24,9 @@ async def list_tasks(tx: Transaction, command: Command) -> dict[str, Any]:
     """A page of tasks, the newest first."""
     data: ListTasks = command.data
     wanted = store.Filter(data.session_id, data.agent_name, data.status)
-    found = await store.list_tasks(tx, wanted, pages.by_time(data.cursor), data.limit + 1)
-    page, last = pages.page_of(found, data.limit)
-    return {"tasks": page, "next": pages.cursor_after(last.created, last.task_id) if last else None}
+    found = await store.list_tasks(tx, wanted, sort_key(data.cursor, datetime, str), data.limit + 1)
+    page, last = page_of(found, data.limit)
+    return {"tasks": page, "next": cursor_after(last.created, last.task_id) if last else None}
 
 
 QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (get_task, list_tasks)}

@@ -79,7 +79,7 @@ class Pages:
                 if first is None:
                     first = base + events[0].offset
                 for offset, routing_key, body, _ in events:
-                    frame = _frame_or_none(base + offset, routing_key, body)
+                    frame = _made(event_frame, base + offset, routing_key, body)
                     if frame is None:
                         continue
                     if frame.cursor > position:
@@ -119,12 +119,13 @@ class Pages:
             position = state.first - 1
         asked = {"after": position, "until": until, "topics": sorted(topics), "limit": TABLE_PAGE}
         recorded = msgspec.json.decode(await self._query("list_events", asked), type=_Recorded)
-        frames = [recorded_frame(bytes(event)) for event in recorded.events]
+        frames = [frame for event in recorded.events if (frame := _made(recorded_frame, bytes(event)))]
         return Page(frames, until if recorded.next is None else recorded.next, matched=True, missing=missing)
 
 
-def _frame_or_none(cursor: int, routing_key: str, body: bytes) -> Frame | None:
+def _made(make: Callable[..., Frame], *parts: Any) -> Frame | None:
+    """A frame; None for what some program put into the log though it is no event. The live events leave it out too."""
     try:
-        return event_frame(cursor, routing_key, body)
+        return make(*parts)
     except ValueError:
         return None

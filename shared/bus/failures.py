@@ -22,7 +22,7 @@ log = get_logger()
 async def retry_later(item: Item, error: Exception, *, publisher: Publisher, outbox: Outbox) -> None:
     """Put a command that failed into a retry tier; after the last attempt, among the dead letters."""
     attempt = item.attempt + 1
-    permanent = (getattr(getattr(error, "orig", None), "sqlstate", None) or "")[:2] in _PERMANENT
+    permanent = (getattr(getattr(error, "orig", error), "sqlstate", None) or "")[:2] in _PERMANENT
     if permanent or attempt >= MAX_ATTEMPTS:
         log.error("command_given_up", **item.names(), attempt=attempt, exception=whole_trace(error))
         refusal = Rejected("invalid" if permanent else "internal", f"{type(error).__name__}: {first_line(error)}")

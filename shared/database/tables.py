@@ -230,7 +230,7 @@ memories = Table(
     _search(_SEARCH_JSON),
     Index("memories_search", "search", postgresql_using="gin"),
     Index("memories_tags", "tags", postgresql_using="gin"),
-    Index("memories_by_type", "session_id", "type"),
+    Index("memories_by_session", "session_id", text("updated desc"), text("key desc")),
     Index("memories_newest", text("updated desc"), text("session_id desc"), text("key desc")),
 )
 
@@ -258,6 +258,7 @@ agents = Table(
     Column("type", Text, nullable=False),
     Column("command", Text, nullable=False),
     Column("capabilities", JSONB, nullable=False, server_default=text("'[]'")),
+    # How many of its tasks may be held at once; 0 is no limit.
     Column("max_concurrent", Integer, nullable=False, server_default=text("1")),
     Column("status", Text, nullable=False, server_default=text("'available'")),
     _moment("last_heartbeat", default=False),

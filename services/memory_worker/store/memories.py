@@ -23,7 +23,7 @@ _DRAFTS = """json_to_recordset(%s) as draft (
     )"""
 
 # New memories, a microsecond apart so that a list by time has them in their order; those whose key is taken are left
-# out. By the primary key; each row also goes into memories_search, memories_tags, memories_by_type and memories_newest.
+# out. By the primary key; each row also goes into the indexes memories_search, _tags, _by_session and _newest.
 _INSERT: LiteralString = f"""
     insert into memories (session_id, key, type, content, tags, author, message_id, created, updated)
     select session_id, key, type, content::json, tags, author, message_id, moment, moment

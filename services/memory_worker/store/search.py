@@ -74,8 +74,8 @@ async def list_memories(
 ) -> list[tuple[Memory, datetime]]:
     """Up to `limit` memories after a sort key, the newest first, each with the moment it is sorted by.
 
-    By memories_newest, memories_by_type or memories_tags, as the filter goes; with `as_of` also the versions in force
-    at that moment, by the primary key of memory_versions within a session.
+    By memories_newest, memories_by_session or memories_tags, as the filter goes; with `as_of` also the versions in
+    force at that moment, by the primary key of memory_versions within a session.
     """
     beyond = ["(updated, session_id, key) < (:updated, :after_session, :after_key)"] if after else []
     page = f"order by {_NEWEST_FIRST} limit :limit"

@@ -41,6 +41,7 @@ def test_numbers_and_white_space_stay_as_they_were_written() -> None:
         b'{"type":"a"}x',
         b'{"type":"a","t":"\xff"}',
         b'{"type":"a","n":NaN}',
+        b'{"type":"a","n":' + b"[" * 100_000,
     ],
 )
 def test_what_is_no_event_makes_no_frame(body: bytes) -> None:
