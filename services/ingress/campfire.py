@@ -7,10 +7,12 @@ Campfire sends the key with which a bot may answer as a part of `room.path`
 import re
 from typing import Any
 
+import orjson
+
 from shared.errors import invalid
-from shared.messages import check_json, encode
 
 MASK = "bot-key"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _ROOM_PATH = re.compile(r"/rooms/[^/]+/(?P<key>[^/@][^/]*)")
 
 
@@ -22,23 +24,23 @@ def delivery_id(document: Any) -> str | None:
 
 
 def without_bot_key(body: bytes, document: Any) -> bytes:
-    """The body with the bot's key replaced wherever it stands; every other byte stays as it is."""
-    keys = _keys(document)
+    """The body with the bot's key replaced in every text it stands in; every other byte stays as it is."""
+    keys = [_stands_in(key) for key in _keys(document)]
+    return _STRING.sub(lambda literal: _masked(literal[0], keys), body) if keys else body
+
+
+def _masked(literal: bytes, keys: list[re.Pattern[str]]) -> bytes:
+    # Read as JSON, so that a key written with escapes (`\\u0039-…`) is found too.
+    text = masked = orjson.loads(literal)
     for key in keys:
-        body = _stands_in(key).sub(MASK, body.decode()).encode()
-    if not keys:
-        return body
-    # A key written with escapes (`\\u0039-…`) is not found in the bytes; then the document is written anew.
-    masked = check_json(body)
-    if any(_stands_in(key).search(text) for text in _texts(masked) for key in keys):
-        return encode(_replaced(masked, keys))
-    return body
+        masked = key.sub(MASK, masked)
+    return literal if masked == text else orjson.dumps(masked)
 
 
 def _stands_in(key: str) -> re.Pattern[str]:
     # A key so short that it could be a number or a word is one only as a part of a path.
     exact = re.escape(key)
-    return re.compile(exact if len(key) >= 8 else rf"(?<=/){exact}(?=\\?/|\"|$)")
+    return re.compile(exact if len(key) >= 8 else rf"(?<=/){exact}(?=/|$)")
 
 
 def _keys(document: Any) -> list[str]:
@@ -51,25 +53,3 @@ def _keys(document: Any) -> list[str]:
         if isinstance(path, str):
             keys.update(found["key"] for found in _ROOM_PATH.finditer(path))
     return sorted(keys - {MASK}, key=len, reverse=True)
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for name, item in value.items() for text in (name, *_texts(item))]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return []
-
-
-def _replaced(value: Any, keys: list[str]) -> Any:
-    if isinstance(value, str):
-        for key in keys:
-            value = _stands_in(key).sub(MASK, value)
-        return value
-    if isinstance(value, dict):
-        return {_replaced(name, keys): _replaced(item, keys) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, keys) for item in value]
-    return value

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from services.ingress.signatures import Algorithm, Encoding
 
@@ -96,7 +97,7 @@ def load(path: Path, environment: Mapping[str, str]) -> dict[str, Source]:
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise SourcesError(f"{where}: {faults}") from None
-        except ValueError as error:
+        except (ValueError, EmptyWebhookSecretError) as error:
             raise SourcesError(f"{where}: a secret is not valid: {error}") from None
     return sources
 
