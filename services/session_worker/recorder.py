@@ -8,24 +8,22 @@ a connection pooler could lose; a standby costs the reading of the stream.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import NamedTuple, cast
-from uuid import NAMESPACE_OID, uuid4, uuid5
+from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import DBAPIError
 
 from services.session_worker import store
+from services.session_worker.epochs import EpochChanged, Epochs
 from services.session_worker.event_rows import EventRow, foreign_row, row_of
 from services.session_worker.store.events import EventLog
-from shared.bus.tail import Start, StreamEvent, Tail, last_offset, read_range
+from shared.bus.tail import Start, StreamEvent, Tail
 from shared.database import Database, Transaction, is_transient
 from shared.errors import BusError
 from shared.logs import get_logger
-from shared.messages import Event, rfc3339
-from shared.messages.system import EventLogRecreated
+from shared.messages import Event
 
 BATCH_EVENTS = 100
 BATCH_BYTES = 8_000_000
@@ -49,18 +47,14 @@ class _Waiting(NamedTuple):
     event: StreamEvent
 
 
-class _EpochChanged(Exception):
-    """Another recorder has begun a new epoch: everything starts anew from what the database says."""
-
-
 class Recorder:
     """Follows the stream at `url`, writes to `database`; `publish` sends an event and returns when it is confirmed."""
 
     def __init__(self, *, url: str, name: str, database: Database, publish: Callable[[Event], Awaitable[None]]) -> None:
         self._url = url
-        self._name = name
+        self._name = f"{name} recorder"
         self._database = database
-        self._publish = publish
+        self._epochs = Epochs(url=url, name=name, database=database, publish=publish)
         self._log = EventLog("", 0, -1, datetime.now(UTC), True)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
@@ -71,7 +65,7 @@ class Recorder:
         while True:
             try:
                 await self._record_from_checkpoint()
-            except _EpochChanged:
+            except EpochChanged:
                 log.info("recorder_restarts", reason="another recorder found a new stream")
             except Exception as error:  # noqa: BLE001 (logged; recording must never end)
                 self._complain(error)
@@ -81,9 +75,7 @@ class Recorder:
         self._waiting.clear()
         self._waiting_bytes = 0
         start = await self._start()
-        tail = Tail(
-            self._url, name=f"{self._name} recorder", on_events=self._take, start=start, on_reconnect=self._start_again
-        )
+        tail = Tail(self._url, name=self._name, on_events=self._take, start=start, on_reconnect=self._start_again)
         tasks = [asyncio.ensure_future(tail.run()), asyncio.ensure_future(self._write())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -94,21 +86,10 @@ class Recorder:
         for task in done:
             task.result()
 
-    # Where in the stream
-
     async def _start(self) -> Start:
-        """Where to go on in the stream; begins a new epoch when it is not the stream the checkpoint is of."""
-        async with self._database.reading() as tx:
-            self._log = await store.events.event_log(tx)
-        if not self._log.announced:
-            await self._announce()
-        offset = self._log.checkpoint - self._log.base
-        if offset < 0:
-            return "first"
-        if not await self._is_same_stream(offset):
-            await self._begin_epoch()
-            return "first"
-        return offset + 1
+        """Where to go on in the stream."""
+        self._log, start = await self._epochs.place()
+        return start
 
     async def _start_again(self) -> Start:
         """`_start` after a lost connection, once everything that arrived before is written."""
@@ -116,80 +97,14 @@ class Recorder:
             await self._changed.wait_for(lambda: not self._waiting)
         return await self._start()
 
-    async def _is_same_stream(self, offset: int) -> bool:
-        """Whether the stream is the one whose events up to `offset` are recorded.
-
-        The event at the checkpoint, or the last one if the stream is shorter, must be the one recorded there. Where
-        nothing is recorded to compare with, a stream that stays shorter than what was copied from it is another one.
-        """
-        shorter = 0
-        while True:
-            newest = await last_offset(self._url, name=f"{self._name} recorder")
-            if newest < 0:
-                # Empty, or slow to answer: either way there is nothing to record yet.
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            same = await self._compare(min(newest, offset))
-            if same is not None:
-                return same
-            if newest >= offset:
-                return True
-            shorter += 1
-            if shorter == 3:
-                return False
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _compare(self, offset: int) -> bool | None:
-        """Whether the stream's event at an offset is the one recorded for it; None when either is not there."""
-        async with self._database.reading() as tx:
-            recorded = await store.events.message_at(tx, self._log.base + offset)
-        if recorded is None:
-            return None
-        reading = read_range(self._url, name=f"{self._name} recorder", after=offset - 1, until=offset)
-        async with aclosing(cast("AsyncGenerator[list[StreamEvent], None]", reading)):
-            async for events in reading:
-                row = row_of(events[0], self._log)
-                return row is not None and row.message_id == recorded
-        return None
-
-    async def _begin_epoch(self) -> None:
-        old = self._log
-        async with self._database.transaction() as tx:
-            if not await store.events.recreate(tx, old, str(uuid4())):
-                raise _EpochChanged
-            self._log = await store.events.event_log(tx)
-        log.error(
-            "event_log_recreated",
-            epoch=self._log.epoch,
-            base=self._log.base,
-            hint="the broker's stream is not the one recorded so far; what was not copied of that one is lost",
-        )
-        await self._announce()
-
-    async def _announce(self) -> None:
-        """Tell everybody of the epoch; again after a crash, with the same id."""
-        event = EventLogRecreated(
-            message_id=str(uuid5(NAMESPACE_OID, f"switchyard event log {self._log.epoch}")),
-            timestamp=rfc3339(self._log.began),
-            sender_agent_id=self._name,
-            priority="critical",
-            epoch=self._log.epoch,
-            base=self._log.base,
-        )
-        await self._publish(event)
-        async with self._database.transaction() as tx:
-            await store.events.set_announced(tx, self._log)
-        self._log = self._log._replace(announced=True)
-
-    # From the stream into memory
-
     async def _take(self, events: list[StreamEvent]) -> None:
         now = asyncio.get_running_loop().time()
         self._waiting.extend(_Waiting(now, event) for event in events)
         self._waiting_bytes += sum(len(event.body) for event in events)
         async with self._changed:
             self._changed.notify_all()
-            # While this waits, nothing is acknowledged, and the broker stops sending.
+            # While this waits, nothing is acknowledged, and the broker stops sending. A stream's acknowledgements are no
+            # more than that: what a crash loses here is read again from the checkpoint.
             await self._changed.wait_for(
                 lambda: len(self._waiting) < MAX_WAITING_EVENTS and self._waiting_bytes < MAX_WAITING_BYTES
             )
@@ -199,8 +114,6 @@ class Recorder:
             self._waiting_bytes -= len(self._waiting.popleft().event.body)
         async with self._changed:
             self._changed.notify_all()
-
-    # From memory into the database
 
     async def _write(self) -> None:
         leads = True
@@ -288,7 +201,7 @@ class Recorder:
         async with self._database.reading() as tx:
             recorded = await store.events.event_log(tx)
         if recorded.epoch != self._log.epoch:
-            raise _EpochChanged
+            raise EpochChanged
         self._log = recorded
         last = recorded.checkpoint - recorded.base
         await self._drop(sum(1 for _, event in self._waiting if event.offset <= last))
