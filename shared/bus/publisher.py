@@ -33,7 +33,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
-        said_away = False
+        said = ""
         while True:
             try:
                 connection = await Connection.open(self._url, name=f"{self._name} publisher")
@@ -45,16 +45,14 @@ class Publisher:
                     self._connection = connection
                     self._ready.set()
                     log.info("broker_connected", role="publisher")
-                    said_away = False
+                    said = ""
                     reason = await asyncio.shield(connection.closed)
                     log.warning("broker_lost", role="publisher", reason=reason)
                     self.on_lost(reason)
             except (Unavailable, TimeoutError) as error:
-                if not said_away:
-                    log.warning(
-                        "broker_away", role="publisher", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS
-                    )
-                    said_away = True
+                if (why := str(error) or "timed out") != said:
+                    log.warning("broker_away", role="publisher", reason=why, retry_s=RECONNECT_SECONDS)
+                    said = why
             finally:
                 self._ready.clear()
                 self._connection = None

@@ -4,7 +4,7 @@ import asyncio
 from itertools import count
 from typing import Any
 
-from shared.bus.bodies import packed
+from shared.bus.bodies import packed, unpacked
 from shared.bus.frames import Delivery
 from shared.bus.publisher import REPLIES, Publisher
 from shared.bus.topology import COMMANDS
@@ -81,7 +81,10 @@ class Rpc:
         for delivery in deliveries:
             waiting = self._waiting.get(delivery.correlation_id)
             if waiting and not waiting.done():
-                waiting.set_result(delivery.body)
+                try:
+                    waiting.set_result(unpacked(delivery))
+                except Rejected as error:
+                    waiting.set_exception(error)
 
     def _on_lost(self, reason: str) -> None:
         # Answers go to the lost channel's address, so none can come any more.

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal, NamedTuple
 
+from pamqp import commands as amqp
+
 from shared.bus.bodies import unpacked
 from shared.bus.connection import Connection
 from shared.bus.frames import Delivery
@@ -76,6 +78,10 @@ class Tail:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _follow(self, connection: Connection) -> None:
+        if self._next in ("next", "last"):
+            # As a number, so that what comes while the connection is lost before the first event is not passed over.
+            newest = await last_offset(self._url, name=self._name)
+            self._next = newest + 1 if self._next == "next" else max(newest, 0)
         arrived: asyncio.Queue[list[Delivery] | None] = asyncio.Queue()
         connection.closed.add_done_callback(lambda _: arrived.put_nowait(None))
         await connection.consume(
@@ -120,16 +126,22 @@ async def read_range(url: str, *, name: str, after: int, until: int) -> AsyncIte
 
 async def last_offset(url: str, *, name: str) -> int:
     """The offset of the newest event in the stream, -1 when it is empty. Raises `Unavailable`."""
+    newest = -1
+
+    def take(deliveries: list[Delivery]) -> None:
+        nonlocal newest
+        newest = deliveries[-1].stream_offset
+        connection.ack(deliveries[-1].tag, multiple=True)
+
     async with await Connection.open(url, name=f"{name} reader") as connection:
-        arrived: asyncio.Queue[list[Delivery]] = asyncio.Queue()
-        await connection.consume(
-            EVENT_LOG, arrived.put_nowait, prefetch=PREFETCH, arguments={"x-stream-offset": "last"}
-        )
-        newest = -1
-        try:
-            # The last chunk comes at once; a short silence says that all of it is here.
-            while True:
-                async with asyncio.timeout(0.5 if newest < 0 else 0.1):
-                    newest = (await arrived.get())[-1].stream_offset
-        except TimeoutError:
-            return newest
+        await connection.consume(EVENT_LOG, take, prefetch=PREFETCH, arguments={"x-stream-offset": "last"})
+        # The last chunk comes at once, and nothing says where it ends, or that there is none. A broker with much to do
+        # is late with everything, so each look waits for an answer of its first; and in a busy stream there is always
+        # more to come, so the looks are counted.
+        for _ in range(5):
+            await connection.call(amqp.Basic.Qos(prefetch_count=PREFETCH))
+            before = newest
+            await asyncio.sleep(0.1)
+            if newest == before >= 0:
+                break
+    return newest

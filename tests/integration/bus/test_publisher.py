@@ -13,7 +13,6 @@ from shared.bus.topology import COMMANDS, EVENTS
 from shared.errors import Unavailable, Unconfirmed, Unroutable
 from tests.integration.bus.broker import Broker
 from tests.integration.bus.clients import Clients, until
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 KEY = "memory.store_memory"
@@ -133,7 +132,6 @@ async def test_a_broker_that_is_away_is_said_at_once_and_found_again(broker: Bro
 
 async def test_a_killed_broker_leaves_nothing_confirmed_behind(broker: Broker, clients: Clients) -> None:
     publisher = await clients.publisher(broker.url)
-    await asyncio.to_thread(_registered, broker, "memory.commands")
     sent: list[asyncio.Future[None]] = []
 
     async def load() -> None:
@@ -143,7 +141,7 @@ async def test_a_killed_broker_leaves_nothing_confirmed_behind(broker: Broker, c
 
     loading = asyncio.ensure_future(load())
     await until(lambda: len(sent) > 500)
-    await asyncio.to_thread(broker.kill)
+    await broker.crash()
     await loading
     ended = await outcomes(sent)
     assert set(ended) <= {None, Unconfirmed, Unavailable}
@@ -259,10 +257,6 @@ async def test_giving_up_while_it_opens_leaves_no_socket_behind(broker: Broker) 
 
 def _connections_to(port: int) -> list[object]:
     return [each for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port]
-
-
-def _registered(broker: Broker, queue: str) -> None:
-    eventually(lambda: broker.registered(queue))
 
 
 async def test_stopping_a_publisher_while_the_broker_is_away_ends_it(clients: Clients) -> None:
