@@ -103,7 +103,7 @@ class Recorder:
         self._waiting_bytes += sum(len(event.body) for event in events)
         async with self._changed:
             self._changed.notify_all()
-            # While this waits, nothing is acknowledged, and the broker stops sending. A stream's acknowledgements are no
+            # While this waits, nothing is acknowledged, and the broker stops sending. A stream's acks are no
             # more than that: what a crash loses here is read again from the checkpoint.
             await self._changed.wait_for(
                 lambda: len(self._waiting) < MAX_WAITING_EVENTS and self._waiting_bytes < MAX_WAITING_BYTES
