@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple, cast
+from typing import Any, LiteralString, NamedTuple
 
-import psycopg
 from psycopg.rows import namedtuple_row
 from sqlalchemy import text
 
 from services.task_worker.tasks import LEASE_SECONDS, Agent, Held
-from shared.database import Transaction
+from shared.database import Transaction, psycopg_of
 from shared.messages import JsonText, encode, rfc3339
 from shared.messages.task import ClaimedTask, DelegateTask, Task, TaskStatus
 
@@ -186,7 +185,7 @@ async def _planned_now(tx: Transaction, statement: LiteralString, values: dict[s
 
     A plan kept from when the queue was short reads and sorts the whole of it, until the table is next analyzed.
     """
-    connection = cast("psycopg.AsyncConnection[Any]", (await tx.get_raw_connection()).driver_connection)
+    connection = await psycopg_of(tx)
     async with connection.cursor(row_factory=namedtuple_row) as cursor:
         await cursor.execute(statement, values, prepare=False)
         return await cursor.fetchall() if cursor.description else []

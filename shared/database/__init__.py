@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import psycopg
 from sqlalchemy import text
@@ -55,6 +56,11 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+async def psycopg_of(tx: Transaction) -> "psycopg.AsyncConnection[Any]":
+    """The driver's connection under a transaction, for the hottest statements: SQLAlchemy adds 75 µs to each."""
+    return cast("psycopg.AsyncConnection[Any]", (await tx.get_raw_connection()).driver_connection)
 
 
 def is_transient(error: BaseException) -> bool:
