@@ -61,6 +61,22 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 
 
 @app.command()
+def link(
+    url: Annotated[
+        str | None, typer.Option(help="Where browsers find the dashboard; else what the settings say.")
+    ] = None,
+) -> None:
+    """Print a link that signs in to the dashboard, once, within 15 minutes.
+
+    Example: `switchyard link --url https://switchyard.example.com`
+    """
+    from cli.up import sign_in_link
+
+    with plain_errors():
+        out.print(sign_in_link(url), soft_wrap=True, highlight=False)
+
+
+@app.command()
 def doctor() -> None:
     """Try each dependency and each door with a test event, and say what to mend.
 

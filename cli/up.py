@@ -190,13 +190,25 @@ def _up_behind(environment: Environment, run_file: RunFile) -> None:
     _banner(environment, running, time.monotonic() - began)
 
 
-def _banner(environment: Environment, running: Running | None, seconds: float | None = None) -> None:
-    """Where everything is, with a fresh sign-in link."""
+def sign_in_link(url: str | None = None) -> str:
+    """A fresh one-use link to the dashboard; `url` is where browsers find it, if elsewhere than the settings say."""
+    return _link(Environment.load(ENV_FILE), url)
+
+
+def _link(environment: Environment, url: str | None = None) -> str:
     from shared.auth import login_code
 
+    secret = environment.get("SWITCHYARD_SECRET")
+    if not secret:
+        raise LocalError("SWITCHYARD_SECRET is not set, neither in the environment nor in .env. Run `make up` once.")
+    return f"{(url or environment.api_url).rstrip('/')}/#login={login_code(secret)}"
+
+
+def _banner(environment: Environment, running: Running | None, seconds: float | None = None) -> None:
+    """Where everything is, with a fresh sign-in link."""
     api = environment.api_url
     lines = [
-        f"Dashboard   {api}/#login={login_code(environment.get('SWITCHYARD_SECRET'))}",
+        f"Dashboard   {_link(environment)}",
         "            (this link signs in once, within 15 minutes; `switchyard status` makes a new one)",
         f"API         {api}   (docs: {api}/docs)",
         f"WebSocket   {environment.gateway_url}",
