@@ -105,7 +105,7 @@ def _read(body: bytes) -> _Envelope:
     body.decode()
     try:
         return _ENVELOPE.decode(body)
-    except msgspec.MsgspecError as fault:
+    except (msgspec.MsgspecError, RecursionError) as fault:
         raise ValueError(f"not an event: {fault}") from None
 
 

@@ -235,7 +235,9 @@ class Hub:
             self.slow -= 1
 
     def tell_gap(self, first: int, last: int, reason: str) -> None:
-        """Tell every connection that listens of events that none of them gets."""
+        """Tell every connection that listens of events that none of them gets, if there are any."""
+        if first > last:
+            return
         data = gap(first, last, reason)
         for group in list(self._groups.values()):
             for connection in (*group.idle, *group.slow):

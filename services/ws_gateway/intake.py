@@ -42,6 +42,7 @@ class Intake:
         self._awaits_first = True
         if before.name and before.name != epoch.name:
             log.warning("event_log_recreated", epoch=epoch.name, base=epoch.base, last_cursor=last)
+            # Cursors seen from the old stream that the new one gives again stand for other events now.
             self._hub.tell_gap(min(last + 1, epoch.base), max(last, epoch.base - 1), "epoch")
 
     def restart(self, offset: int) -> None:
