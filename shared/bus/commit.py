@@ -103,7 +103,7 @@ class GroupCommit:
         self, tx: Transaction, commands: list[Command], *, patient: Set[str]
     ) -> dict[str, Reply | Rejected | SessionMissing]:
         named = {command.session_id for command in commands if command.session_id is not None}
-        statuses = await handled.lock_sessions(tx, list(named)) if named else {}
+        statuses = await handled.lock_sessions(tx, sorted(named)) if named else {}
         answers: dict[str, Reply | Rejected | SessionMissing] = {}
         at = 0
         while at < len(commands):
@@ -126,7 +126,7 @@ class GroupCommit:
                 answers[ready[0].message_id] = await self._single(tx, ready[0])
             if named and not run[0].spec.needs_session:
                 # It may have opened or closed a session that the next ones need.
-                statuses = await handled.lock_sessions(tx, list(named))
+                statuses = await handled.lock_sessions(tx, sorted(named))
         return answers
 
     async def _single(self, tx: Transaction, command: Command) -> Reply | Rejected:
@@ -206,13 +206,18 @@ async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) 
             event.correlation_id = command.message_id
             event.priority = command.priority
             event.hops = command.hops
-            event.trust = command.trust
+            # Whoever published it, a webhook's text came from outside.
+            event.trust = "untrusted" if command.spec.area == "webhook" else command.trust
             if event.session_id is not None:
                 sessions.setdefault(event.session_id, Counter())["events"] += 1
         if reply.counts and command.session_id is not None:
             sessions.setdefault(command.session_id, Counter()).update(reply.counts)
     if not sessions:
         return
+    # Those of events alone, such as a claimed task's, are not locked yet: in sorted order too.
+    others = sessions.keys() - {command.session_id for command, _ in replies}
+    if len(others) > 1:
+        await handled.lock_sessions(tx, sorted(others))
     last = await handled.count_events(tx, {session_id: dict(counts) for session_id, counts in sessions.items()})
     following = {session_id: last[session_id] - sessions[session_id]["events"] for session_id in last}
     for _, reply in replies:

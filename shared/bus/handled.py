@@ -48,10 +48,11 @@ _LOCK_SESSIONS = """
 """
 
 # Numbers for a batch's events, with the counters and the last activity, one row for each session. Serves: primary key.
+# The activity is indexed, so it moves at most once a second: in between, the update touches no index.
 _COUNT = f"""
     update sessions as s set
         seq = s.seq + n.events,
-        last_activity = greatest(s.last_activity, now()),
+        last_activity = case when s.last_activity < now() - interval '1 s' then now() else s.last_activity end,
         {", ".join(f"{name} = s.{name} + n.{name}" for name in COUNTERS)}
     from json_to_recordset(%s) as n (id text, events int, {", ".join(f"{name} int" for name in COUNTERS)})
     where s.id = n.id

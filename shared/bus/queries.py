@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
@@ -64,7 +65,7 @@ class QueryServer:
                 async with asyncio.timeout(10):
                     await self._broker.start()
                 break
-            except (OSError, TimeoutError, RuntimeError) as error:
+            except (OSError, TimeoutError, RuntimeError, AMQPError) as error:
                 log.warning("queries_not_started", reason=str(error) or "timed out", retry_s=RECONNECT_SECONDS)
                 await asyncio.sleep(RECONNECT_SECONDS)
         try:

@@ -77,7 +77,9 @@ async def run_worker(
     logs.configure(name, form=settings.log_format, level=settings.log_level)
     telemetry.export_traces(name, settings.otlp_endpoint)
     url = settings.amqp_url.get_secret_value()
-    database = Database(settings.database_url.get_secret_value(), name=name)
+    database = Database(settings.database_url.get_secret_value(), name=name, size=4)
+    # Of their own, so that many reads never keep a batch from its connection.
+    reads = Database(settings.database_url.get_secret_value(), name=f"{name} reads", size=6)
     publisher = Publisher(url, name=name)
     worker = Worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,
@@ -106,7 +108,7 @@ async def run_worker(
     if queries:
         read_areas = [area for area in areas if area != "webhook"]
         services.append(
-            QueryServer(url=url, areas=read_areas, database=database, publisher=publisher, handlers=queries).run()
+            QueryServer(url=url, areas=read_areas, database=reads, publisher=publisher, handlers=queries).run()
         )
     services += [_tick(timer, publisher) for timer in timers]
     services += [start(context) for start in background]
@@ -130,6 +132,7 @@ async def run_worker(
         task.cancel()
     await asyncio.gather(working, stop, *helpers, return_exceptions=True)
     await database.close()
+    await reads.close()
     log.info("stopped")
     if not stop.done() or stop.cancelled():
         raise SystemExit(1)

@@ -1,7 +1,7 @@
 """Following the event stream: from an offset, through reconnects, without a hole."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Literal, NamedTuple
 
 from pamqp import commands as amqp
@@ -102,7 +102,7 @@ class Tail:
         raise Unavailable(connection.closed.result())
 
 
-async def read_range(url: str, *, name: str, after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
+async def read_range(url: str, *, name: str, after: int, until: int) -> AsyncGenerator[list[StreamEvent], None]:
     """The events with offsets in (after, until], as far as the stream still holds them, in order.
 
     Ends at the first event at or past `until`; the caller knows from its tail that there is one. Raises `Unavailable`.

@@ -70,7 +70,12 @@ EXCHANGES = [
 
 QUEUES = [
     # First, so that nothing can be dead-lettered before there is a place for it.
-    Queue(DEAD_LETTERS, {"x-queue-type": "quorum"}, [(DEAD_LETTERS, ""), (UNROUTED, "")]),
+    # RabbitMQ 4 drops a message after 20 returns unless told otherwise; there is no place after this one.
+    Queue(
+        DEAD_LETTERS,
+        {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000},
+        [(DEAD_LETTERS, ""), (UNROUTED, "")],
+    ),
     *(Queue(commands_queue(area), _QUORUM_COMMANDS, _routing_keys(area, reads=False)) for area in AREAS),
     *(Queue(queries_queue(area), {}, _routing_keys(area, reads=True)) for area in AREAS if area != "webhook"),
     *(

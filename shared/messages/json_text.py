@@ -14,12 +14,16 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from shared.errors import invalid
+from shared.errors import Rejected, invalid
 
 MAX_DEPTH = 64
 
 # `\u0000` written with an odd number of backslashes before the u: a real NUL, which PostgreSQL can't keep.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+_NOT_MARKS = bytes(set(range(256)) - set(b'{}[]"'))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_STRING = re.compile(rb'"[^"]*"')
 
 
 def check_json(body: bytes) -> Any:
@@ -31,28 +35,36 @@ def check_json(body: bytes) -> Any:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise _too_deep() from None
         raise invalid(f"the body is not JSON: {error}", reason="json") from None
     if b"\\u0000" in body and _NUL_ESCAPE.search(body):
         raise invalid("the body holds a NUL character (\\u0000), which can't be stored", reason="nul")
-    # As many brackets as levels are needed at least, so most documents are known to be shallow without a walk.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
-        raise invalid(f"the body is nested deeper than {MAX_DEPTH} levels", reason="depth")
+    if _deeper_than(body, MAX_DEPTH):
+        raise _too_deep()
     return document
 
 
-def _deeper_than(document: Any, limit: int) -> bool:
-    level = [document]
+def _too_deep() -> Rejected:
+    return invalid(f"the body is nested deeper than {MAX_DEPTH} levels", reason="depth")
+
+
+def _deeper_than(body: bytes, limit: int) -> bool:
+    """Whether a valid document is nested deeper than `limit`: from its text, at a fifth of the cost of walking it.
+
+    Only quotes and brackets are kept, all brackets alike. Whether a bracket stands in a string is told by the number of
+    quotes before it, which two quotes side by side don't change. Each pass takes away the innermost level.
+    """
+    if b'\\"' in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = body.translate(_ONE_KIND, _NOT_MARKS).replace(b'""', b"")
+    if b'"' in marks:
+        marks = _STRING.sub(b"", marks)
     for _ in range(limit):
-        deeper: list[Any] = []
-        for item in level:
-            if type(item) is dict:
-                deeper.extend(value for value in item.values() if type(value) is dict or type(value) is list)
-            elif type(item) is list:
-                deeper.extend(value for value in item if type(value) is dict or type(value) is list)
-        if not deeper:
+        if not marks:
             return False
-        level = deeper
-    return True
+        marks = marks.replace(b"[]", b"")
+    return bool(marks)
 
 
 class JsonText:
