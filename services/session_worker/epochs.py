@@ -1,15 +1,14 @@
 """Epochs of the event log: is the stream still the one whose events are recorded, and what if it is not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import cast
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from services.session_worker import store
 from services.session_worker.event_rows import row_of
 from services.session_worker.store.events import EventLog
-from shared.bus.tail import Start, StreamEvent, last_offset, read_range
+from shared.bus.tail import Start, last_offset, read_range
 from shared.database import Database
 from shared.logs import get_logger
 from shared.messages import Event, rfc3339
@@ -78,7 +77,7 @@ class Epochs:
         if message_id is None:
             return None
         reading = read_range(self._url, name=f"{self._name} recorder", after=offset - 1, until=offset)
-        async with aclosing(cast("AsyncGenerator[list[StreamEvent], None]", reading)):
+        async with aclosing(reading):
             async for events in reading:
                 row = row_of(events[0], recorded)
                 return row is not None and row.message_id == message_id
