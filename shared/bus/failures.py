@@ -2,6 +2,7 @@
 
 import asyncio
 import traceback
+from typing import Any
 
 from shared.bus.commit import error_reply
 from shared.bus.frames import Delivery
@@ -16,6 +17,7 @@ from shared.telemetry import DEAD_LETTERED, RETRIES
 MAX_ATTEMPTS = 6
 # SQLSTATE classes of data that no repetition makes storable: data exceptions, program limits.
 _PERMANENT = ("22", "54")
+_OURS = frozenset({"x-attempt", "x-reason", "x-original-exchange", "x-original-routing-key"})
 log = get_logger()
 
 
@@ -53,8 +55,11 @@ async def give_up(
     await _move(delivery, DEAD_LETTERS, headers, publisher)
 
 
-async def _move(delivery: Delivery, exchange: str, headers: dict[str, object], publisher: Publisher) -> None:
-    """Publish a message as it came to another exchange, until the broker has confirmed it."""
+async def _move(delivery: Delivery, exchange: str, headers: dict[str, Any], publisher: Publisher) -> None:
+    """Publish a message as it came to another exchange, until the broker has confirmed it.
+
+    Another program's headers that can't be written, or leave no room for ours, stay behind.
+    """
     while True:
         try:
             await publisher.publish(
@@ -63,6 +68,12 @@ async def _move(delivery: Delivery, exchange: str, headers: dict[str, object], p
                 content_encoding=delivery.content_encoding, deadline=10,
             )  # fmt: skip
             return
+        except (ValueError, TypeError) as error:
+            ours = {name: value for name, value in headers.items() if name in _OURS}
+            if headers == ours:
+                raise
+            log.warning("headers_left_behind", exchange=exchange, reason=str(error), names=sorted(headers)[:20])
+            headers = ours
         except BusError as error:
             log.warning("move_not_confirmed", exchange=exchange, reason=str(error), retry_s=RECONNECT_SECONDS)
             await asyncio.sleep(RECONNECT_SECONDS)

@@ -11,11 +11,11 @@ from shared.telemetry import UNFINISHED
 
 @dataclass(slots=True)
 class Item:
-    """A decoded command with the delivery it came by; `arrived` is of the monotonic clock."""
+    """A decoded command with the delivery it came by; `missed` is when its session was first looked for in vain."""
 
     delivery: Delivery
     command: Command
-    arrived: float
+    missed: float | None = None
 
     @property
     def attempt(self) -> int:

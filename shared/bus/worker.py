@@ -25,7 +25,7 @@ from shared.bus.outbox import Outbox
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import commands_queue
 from shared.database import Database, is_transient
-from shared.errors import Rejected, Unavailable, conflict
+from shared.errors import Rejected, Unavailable, conflict, invalid
 from shared.logs import get_logger
 from shared.messages import decode_command
 from shared.telemetry import BATCH_SECONDS, BATCH_SIZE, COMMANDS, UNFINISHED, span, trace_id
@@ -37,6 +37,7 @@ PREFETCH = 400
 MAX_UNCONFIRMED_BATCHES = 8
 # How long a command waits for its session's `create_session`, which may still be on its way.
 SESSION_PATIENCE = 0.6
+LOOK_AGAIN_SECONDS = 0.05
 log = get_logger()
 
 
@@ -59,9 +60,13 @@ class Worker:
         self._areas = areas
         self._database = database
         self._publisher = publisher
+        self._commands = frozenset(handlers) | frozenset(batch_handlers)
         self._commit = GroupCommit(handlers, batch_handlers)
         self._outbox = Outbox(publisher, database)
         self._inbox: deque[Item] = deque()
+        # Commands whose session does not exist yet, in their order; looked at again from time to time.
+        self._aside: list[Item] = []
+        self._look_again = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
         self._finishing: set[asyncio.Task[None]] = set()
@@ -108,6 +113,7 @@ class Worker:
             await self._drain()
             UNFINISHED.set(0)
             self._inbox.clear()  # the broker delivers them again
+            self._aside.clear()
         if connection.closed.done() and not self._stopping:
             raise Unavailable(connection.closed.result())
 
@@ -118,25 +124,29 @@ class Worker:
 
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
         UNFINISHED.inc(len(deliveries))
-        now = time.monotonic()
         for delivery in deliveries:
             try:
-                self._inbox.append(Item(delivery, decode_command(unpacked(delivery)), now))
+                command = decode_command(unpacked(delivery))
+                if command.spec.name not in self._commands:
+                    raise invalid(
+                        f"{command.spec.name!r} was published as {delivery.routing_key!r}, where nobody runs it"
+                    )
+                self._inbox.append(Item(delivery, command))
             except Rejected as refusal:
                 self._start(self._refuse(delivery, refusal))
         self._wake.set()
 
     async def _work(self, connection: Connection) -> None:
         while not self._stopping and not connection.closed.done():
-            if not self._inbox:
+            batch = self._next_batch()
+            if not batch:
                 self._wake.clear()
                 try:
-                    async with asyncio.timeout(0.2):
+                    async with asyncio.timeout(LOOK_AGAIN_SECONDS if self._aside else 0.2):
                         await self._wake.wait()
                 except TimeoutError:
                     await self._outbox.mark_idle()
                 continue
-            batch = self._next_batch()
             try:
                 missing = await self._handle(batch)
             except Exception as error:
@@ -147,10 +157,7 @@ class Worker:
                 self._inbox.extendleft(reversed(batch))
                 await self._pause(1.0)
                 continue
-            if missing:
-                self._inbox.extendleft(reversed(missing))
-                if len(missing) == len(self._inbox):
-                    await self._pause(0.05)
+            self._set_aside(missing)
             while len(self._finishing) >= MAX_UNCONFIRMED_BATCHES:
                 await asyncio.wait(self._finishing, return_when=asyncio.FIRST_COMPLETED)
 
@@ -158,7 +165,25 @@ class Worker:
         await asyncio.sleep(seconds)
 
     def _next_batch(self) -> list[Item]:
-        return [self._inbox.popleft() for _ in range(min(MAX_BATCH, len(self._inbox)))]
+        """The next commands in order; those of a session that is being waited for queue up behind each other."""
+        if self._aside and time.monotonic() >= self._look_again:
+            self._inbox.extendleft(reversed(self._aside))
+            self._aside.clear()
+        absent = {item.command.session_id for item in self._aside}
+        batch: list[Item] = []
+        while self._inbox and len(batch) < MAX_BATCH:
+            item = self._inbox.popleft()
+            waits = item.command.spec.needs_session and item.command.session_id in absent
+            (self._aside if waits else batch).append(item)
+        return batch
+
+    def _set_aside(self, missing: list[Item]) -> None:
+        if missing:
+            now = time.monotonic()
+            for item in missing:
+                item.missed = item.missed or now
+            self._aside += missing
+            self._look_again = now + LOOK_AGAIN_SECONDS
 
     async def _handle(self, batch: list[Item]) -> list[Item]:
         """Commit a batch and begin to publish it; returns the items whose session is still missing.
@@ -179,8 +204,8 @@ class Worker:
                     except Exception as passing:
                         if not is_transient(passing):
                             raise
-                        # The rest waits with this one.
-                        return missing + batch[at:]
+                        self._inbox.extendleft(reversed(batch[at:]))
+                        break
                 return missing
             self._start(self._fail(batch[0], error))
             return []
@@ -191,7 +216,9 @@ class Worker:
         for item in batch:
             first.setdefault(item.command.message_id, item)
         commands = [item.command for item in first.values()]
-        patient = {each for each, item in first.items() if started - item.arrived < SESSION_PATIENCE}
+        patient = {
+            each for each, item in first.items() if item.missed is None or started - item.missed < SESSION_PATIENCE
+        }
         with span("commit", traceparents(batch), commands=len(batch)), self._outbox.marking() as published:
             async with self._database.transaction() as tx:
                 await mark_published(tx, published)

@@ -26,6 +26,10 @@ class Clients:
         self._stack.push_async_callback(_end, task)
         return task
 
+    def on_exit(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Run something at the end of the test."""
+        self._stack.push_async_callback(work)
+
     async def publisher(self, url: str, *, connected: bool = True) -> Publisher:
         """A running publisher; with `connected` false the broker may be away."""
         publisher = Publisher(url, name="test")
@@ -53,6 +57,10 @@ class Clients:
     async def connection(self, url: str) -> Connection:
         """A bare connection."""
         return await self._stack.enter_async_context(await Connection.open(url, name="test"))
+
+    async def short_connection(self, url: str) -> Connection:
+        """A bare connection the test closes itself."""
+        return await Connection.open(url, name="test")
 
     async def consume(self, url: str, queue: str, on_deliveries: Callable[[list[Delivery]], None]) -> Connection:
         """A connection that hands on what is in a queue, unacknowledged."""

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import require_rabbitmq
 from tests.integration.bus.broker import Broker
 from tests.integration.bus.clients import Clients
+from tests.integration.bus.workshop import Workshop
 
 
 @pytest.fixture
@@ -38,3 +39,11 @@ async def clients() -> AsyncIterator[Clients]:
     """Makes publishers, tails and the like, which end with the test."""
     async with AsyncExitStack() as stack:
         yield Clients(stack)
+
+
+@pytest.fixture
+async def workshop(fresh_amqp_url: str, database_url: str, clients: Clients) -> Workshop:
+    """A worker's surroundings: a virtual host and a database of the test's own, with a table for effects."""
+    made = Workshop(fresh_amqp_url, database_url, clients)
+    await made.prepare()
+    return made
