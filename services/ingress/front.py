@@ -109,10 +109,12 @@ class Front:
         """Count the request; write one line for each that was refused or failed.
 
         Those that went well are counted only, unless the level is `debug`: at thousands a second a line for each
-        would cost more than the request, and says nothing the metrics don't. Never a query string: it may hold a token.
+        would cost more than the request, and says nothing the metrics don't. Nor health checks, which fail by the
+        second while a dependency is away. Never a query string: it may hold a token.
         """
         self._metrics.count(route, status, seconds)
-        write = log.info if status >= 300 or code else log.debug
+        told = (status >= 300 or code) and not call.scope["path"].startswith("/health")
+        write = log.info if told else log.debug
         write(
             "http_request",
             method=call.scope["method"],

@@ -144,12 +144,21 @@ class DoorProtocol(HttpToolsProtocol):
 
     def refuse(self, status: bytes, headers: bytes = b"") -> None:
         """Answer without a body (Campfire would post one into the room) and close."""
-        if not self.transport.is_closing():
+        if self._is_answering:
+            # What came before the nonsense was a good request: it gets its answer, and the connection ends with that.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+        elif not self.transport.is_closing():
             if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
                 self.transport.write(
                     b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\n" + headers + b"connection: close\r\n\r\n"
                 )
             self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a whole request came and is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete and self.phase != Phase.BODY
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it is late with what it owes."""
@@ -157,7 +166,7 @@ class DoorProtocol(HttpToolsProtocol):
         if self.stalled_since and now - self.stalled_since > STALLED_SECONDS:
             self.transport.abort()
         elif self.phase == Phase.HEAD:
-            if age > HEAD_SECONDS:
+            if age > HEAD_SECONDS and not self._is_answering:
                 self.refuse(b"408 Request Timeout")
         elif self.phase == Phase.BODY:
             # While we are not reading, the sender can't be late.

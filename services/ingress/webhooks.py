@@ -24,7 +24,7 @@ _WORD = re.compile(rb"[\x21-\x7e]{1,255}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 _COMMAND_FORMS = ("collaborative_session_command", "command")
 # Campfire gives up after 7 s; the promise is 1 s.
-_CAMPFIRE_SECONDS = 0.8
+_CAMPFIRE_SECONDS = 0.5
 
 log = get_logger()
 
