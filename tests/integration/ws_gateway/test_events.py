@@ -97,6 +97,7 @@ async def test_a_client_that_lost_its_connection_goes_on_where_it_was(gateway: G
         first = await source.publish(10)
         seen = await client.events(10)
     missed = await source.publish(10)
+    await caught_up(gateway, seen[-1]["cursor"] + 10)
     async with connected(gateway) as client:
         answer = await client.ask("subscribe", topics=[TOPIC], since=seen[-1]["cursor"])
         assert (answer["recovered"], answer["cursor"]) == (True, seen[-1]["cursor"])
