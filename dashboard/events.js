@@ -58,7 +58,7 @@ const SUBJECTS = {
 };
 
 const SUMMARIES = {
-  session_created: ({ session: s }) => join(" · ", plural(s.participants?.length, "participant"), listed(s.participants)),
+  session_created: ({ session: s }) => join(" · ", s.title || "untitled", plural(s.participants?.length, "participant"), listed(s.participants)),
   session_paused: (e) => e.reason || "paused",
   session_resumed: (e) => e.reason || "resumed",
   session_completed: (e) => e.summary || join(" · ", "completed", plural(e.session?.conversation_chunk_count, "chunk"),

@@ -161,7 +161,7 @@ def events() -> None:
             changed    timestamptz not null default now(),
             constraint event_log_one_row check (singleton)
         );
-        insert into event_log (epoch, base, checkpoint) values (gen_random_uuid()::text, 0, -1);
+        insert into event_log (epoch, base, checkpoint) values (gen_random_uuid()::text, 1, 0);
     """)
     today = datetime.now(UTC).date()
     days = [today + timedelta(days=n) for n in range(-DAYS_BEFORE, DAYS_AHEAD + 1)]

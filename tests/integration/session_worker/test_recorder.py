@@ -105,8 +105,8 @@ def test_events_are_recorded_once_in_order_with_their_own_words(with_stream):
             await stream.publish(*bodies)
             rows = await stream.recorded(250)
         assert [row.body.encode() for row in rows] == bodies
-        assert [row.cursor for row in rows] == list(range(250))
-        assert (await stream.log()).checkpoint == 249
+        assert [row.cursor for row in rows] == list(range(1, 251))
+        assert (await stream.log()).checkpoint == 250
 
     with_stream(test)
 
@@ -150,7 +150,7 @@ def test_recorders_that_are_cut_off_from_the_database_again_and_again_lose_and_d
                 async with stream.database.transaction() as tx:
                     await tx.execute(cut)
             rows = await stream.recorded(1000, 60)
-        assert [row.cursor for row in rows] == list(range(1000))
+        assert [row.cursor for row in rows] == list(range(1, 1001))
 
     with_stream(test)
 
@@ -163,7 +163,7 @@ def test_of_two_recorders_one_goes_on_when_the_other_ends(with_stream):
                 await stream.recorded(300)
             await stream.publish(*insights(300, first=300))
             rows = await stream.recorded(600)
-        assert [row.cursor for row in rows] == list(range(600))
+        assert [row.cursor for row in rows] == list(range(1, 601))
 
     with_stream(test)
 
@@ -189,7 +189,7 @@ def test_what_is_no_event_stops_nothing(with_stream):
         assert [row.body.encode() for row in rows] == [good[0], *half, good[1]]
         assert rows[1].message_id.startswith("amqp-")
         assert rows[2].message_id == "m1"
-        assert (await stream.log()).checkpoint == len(everything) - 1
+        assert (await stream.log()).checkpoint == len(everything)
 
     with_stream(test)
 
@@ -200,8 +200,8 @@ def test_a_copy_of_an_event_is_recorded_once_and_passed_over(with_stream):
         async with stream.recording():
             await stream.publish(one, one, two, one)
             rows = await stream.recorded(2)
-            await eventually_async(lambda: _checkpoint_is(stream, 3))
-        assert [row.cursor for row in rows] == [0, 2]
+            await eventually_async(lambda: _checkpoint_is(stream, 4))
+        assert [row.cursor for row in rows] == [1, 3]
 
     with_stream(test)
 
@@ -240,10 +240,10 @@ def test_a_stream_made_anew_while_nobody_recorded_begins_a_new_epoch_after_the_o
             rows = await stream.recorded(20 + after + 1)
         log = await stream.log()
         assert log.epoch != before.epoch
-        assert (log.base, log.announced) == (20, True)
-        assert [row.cursor for row in rows] == list(range(20 + after + 1))
+        assert (log.base, log.announced) == (21, True)
+        assert [row.cursor for row in rows] == list(range(1, 20 + after + 2))
         told = [orjson.loads(row.body) for row in rows if "event_log_recreated" in row.body]
-        assert [(event["epoch"], event["base"]) for event in told] == [(log.epoch, 20)]
+        assert [(event["epoch"], event["base"]) for event in told] == [(log.epoch, 21)]
 
     with_stream(test)
 
@@ -256,8 +256,8 @@ def test_a_stream_made_anew_under_a_running_recorder_begins_a_new_epoch(with_str
             await _recreate_stream(stream)
             await stream.publish(*insights(5, first=20))
             rows = await stream.recorded(26, 40)
-        assert [row.cursor for row in rows] == list(range(26))
-        assert (await stream.log()).base == 20
+        assert [row.cursor for row in rows] == list(range(1, 27))
+        assert (await stream.log()).base == 21
 
     with_stream(test)
 
@@ -300,7 +300,7 @@ def test_the_database_may_be_away_from_the_start_and_in_between(with_stream, mak
             rows = await stream.recorded(100)
             await stream.database.close()
             stream.database = lent
-        assert [row.cursor for row in rows] == list(range(100))
+        assert [row.cursor for row in rows] == list(range(1, 101))
 
     with_stream(test)
 

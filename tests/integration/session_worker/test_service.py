@@ -89,10 +89,10 @@ def test_the_worker_serves_records_and_ends_cleanly(database_url, fresh_amqp_url
     lines = [orjson.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
     assert [line for line in lines if line["level"] in ("warning", "error", "critical")] == []
 
-    assert [event["cursor"] for event in seen["events"]] == list(range(52))
+    assert [event["cursor"] for event in seen["events"]] == list(range(1, 53))
     of_session = [event for event in seen["events"] if event.get("session_id") == "s1"]
     assert sorted(event["session_seq"] for event in of_session) == list(range(1, 52))
-    assert (seen["log"]["first"], seen["log"]["last"]) == (0, 51)
+    assert (seen["log"]["first"], seen["log"]["last"]) == (1, 52)
     assert (seen["session"]["conversation_chunk_count"], seen["session"]["seq"]) == (50, 51)
     with psycopg.connect(database_url) as connection:
         (unpublished,) = connection.execute("select count(*) from handled_messages where events is not null").fetchone()
