@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from services.ws_gateway.intake import Epoch, Intake
-from shared.bus.tail import Tail, last_offset
+from shared.bus.tail import StreamEvent, Tail, last_offset
 from shared.errors import BusError, Rejected
 from shared.logs import get_logger
 
@@ -41,6 +41,7 @@ class Follower:
         self._ask = ask
         self._prefill = prefill
         self._tail: Tail | None = None
+        self._arrived: list[StreamEvent] = []
         self._filled_at = 0
         self._is_filled = asyncio.Event()
         self.waits_for = "the session worker and the event stream"
@@ -72,7 +73,14 @@ class Follower:
         )
         await self._tail.run()
 
-    def _on_events(self, events: list[Any]) -> None:
+    def _on_events(self, events: list[StreamEvent]) -> None:
+        # Under load several reads come in one turn of the loop: together they make one write for each client.
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._hand_on)
+        self._arrived += events
+
+    def _hand_on(self) -> None:
+        events, self._arrived = self._arrived, []
         self._intake.take(events)
         if not self._is_filled.is_set():
             self._check_filled()

@@ -160,9 +160,11 @@ class Socket(WSListener):
 
 
 def _answer_to(frame: WSFrame) -> WSCloseCode:
-    """The code to answer a close frame with: its own, if it has one."""
+    """The code to answer a close frame with: its own, if that may be sent at all (RFC 6455 §7.4)."""
     code = frame.get_close_code()
-    return WSCloseCode.OK if code == WSCloseCode.NO_INFO else code
+    if code == WSCloseCode.NO_INFO:
+        return WSCloseCode.OK
+    return WSCloseCode.PROTOCOL_ERROR if code == WSCloseCode.ABNORMAL_CLOSURE else code
 
 
 def _nowhere(data: bytes) -> None:
