@@ -169,8 +169,8 @@ event_log = Table(
     metadata,
     Column("singleton", Boolean, primary_key=True, server_default=text("true")),
     Column("epoch", Text, nullable=False),
-    # cursor = base + offset in the stream. The first cursor is 1, so that 0 is before all; a new stream starts at offset
-    # 0 again, its cursors go on.
+    # cursor = base + offset in the stream. The first is 1, so that 0 is before all; a new stream starts at offset 0
+    # again, its cursors go on.
     Column("base", BigInteger, nullable=False),
     Column("checkpoint", BigInteger, nullable=False),
     # Since when this epoch is, and whether its event was published.
