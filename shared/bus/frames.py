@@ -5,6 +5,7 @@ Source: the AMQP 0-9-1 specification and RabbitMQ's errata. Every other method g
 
 import struct
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pamqp import decode as amqp_decode
@@ -124,6 +125,29 @@ def _read_short(payload: bytes, at: int) -> tuple[str, int]:
     return payload[at + 1 : end].decode(errors="ignore"), end
 
 
+def _read_table(payload: bytes) -> tuple[int, dict[str, Any]]:
+    try:
+        end, table = amqp_decode.field_table(payload)
+    except Exception:  # noqa: BLE001 (a moment past the year 9999, a name that is no UTF-8 …: many kinds)
+        return 4 + _LENGTH.unpack_from(payload)[0], {}
+    return end, table
+
+
+def _read_moment(payload: bytes) -> tuple[int, datetime]:
+    try:
+        end, moment = amqp_decode.timestamp(payload)
+    except (ValueError, OverflowError, OSError):
+        return 8, datetime.fromtimestamp(0, UTC)
+    return end, moment
+
+
+# pamqp reads the properties of a message for aio-pika, whose connection ends for good over one that pamqp can't read;
+# RabbitMQ looks at none of them, so any program could stop a consumer by one message.
+amqp_decode.METHODS.update(
+    table=_read_table, shortstr=lambda payload: _read_short(payload, 0)[::-1], timestamp=_read_moment
+)
+
+
 class Delivery:
     """A message a queue handed over: where it came by, its properties and its body."""
 
@@ -144,10 +168,7 @@ class Delivery:
     def headers(self) -> dict[str, Any]:
         """The header table, decoded when first asked for; empty when it holds what pamqp can't read."""
         if self._headers is None:
-            try:
-                self._headers = amqp_decode.field_table(self._tables)[1] if self._tables else {}
-            except Exception:  # noqa: BLE001 (a moment past the year 9999, a name that is no UTF-8 …: many kinds)
-                self._headers = {}
+            self._headers = _read_table(self._tables)[1] if self._tables else {}
         return self._headers
 
     @property

@@ -13,7 +13,7 @@ from shared.bus.commit import error_reply
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import queries_queue
 from shared.database import Database, Transaction, is_transient
-from shared.errors import BusError, Rejected
+from shared.errors import BusError, Rejected, invalid
 from shared.logs import get_logger
 from shared.messages import Command, decode_command, encode
 from shared.telemetry import QUERIES, span, trace_id
@@ -78,10 +78,13 @@ class QueryServer:
         try:
             body = raw.body if raw.content_encoding in (None, "") else _refuse_encoding(raw.content_encoding)
             command = decode_command(body)
+            handler = self._handlers.get(command.spec.name)
+            if handler is None:
+                raise invalid(f"{command.spec.name!r} was published as {raw.routing_key!r}, where nobody answers it")
             traceparent = str(raw.headers.get("traceparent") or "")
             with QUERIES.labels(command.spec.name).time(), span("query", [traceparent] if traceparent else []):
                 async with self._database.reading() as tx:
-                    result = await self._handlers[command.spec.name](tx, command)
+                    result = await handler(tx, command)
             log.debug(
                 "query_answered",
                 command=command.spec.name,
