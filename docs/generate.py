@@ -12,9 +12,14 @@ from pydantic import TypeAdapter
 from services.ingress.openapi import document as openapi_document
 from shared.bus import topology
 from shared.messages import COMMANDS, EVENTS, CommandSpec, Event
-from shared.messages.envelope import CommandEnvelope
+from shared.messages.envelope import OPTIONAL, CommandEnvelope
 
 HERE = Path(__file__).parent
+DESCRIPTION = """\
+Publish commands to the commands exchange with an AMQP client of your own, or bind a queue of your own to the events
+exchange. A reply to a command goes to its `reply_to`, as `{"ok": true, "result"}` or
+`{"ok": false, "error": {"code", "message", "details"}}`. In a routing key a dot, `*`, `#` or a space of an id is `_`.
+"""
 
 
 def asyncapi_document() -> dict[str, Any]:
@@ -31,10 +36,7 @@ def asyncapi_document() -> dict[str, Any]:
         "info": {
             "title": "Switchyard bus",
             "version": "1",
-            "description": "Publish commands to the commands exchange with an AMQP client of your own, or bind a queue of"
-            " your own to the events exchange. A reply to a command goes to its `reply_to`, as"
-            ' `{"ok": true, "result"}` or `{"ok": false, "error": {"code", "message", "details"}}`. In a routing key a dot,'
-            " `*`, `#` or a space of an id is written `_`.",
+            "description": DESCRIPTION,
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -74,7 +76,11 @@ def _command_message(spec: CommandSpec, schemas: dict[str, Any]) -> dict[str, An
 
 
 def _event_message(event: type[Event], schemas: dict[str, Any]) -> dict[str, Any]:
-    return {"summary": _first_line(event), "payload": _schema(event, "serialization", schemas)}
+    payload = _schema(event, "serialization", schemas)
+    # Left out of the envelope when they are not set.
+    required = schemas[event.__name__]["required"]
+    schemas[event.__name__]["required"] = [name for name in required if name not in OPTIONAL]
+    return {"summary": _first_line(event), "payload": payload}
 
 
 def _schema(model: type, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
-from uuid import UUID, uuid5
 
 import uuid_utils
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -66,10 +65,11 @@ class Event(BaseModel):
 
     def encoded(self) -> bytes:
         """The event as it travels; optional fields of the envelope that are not set are left out."""
-        return encode({k: v for k, v in self.__dict__.items() if v is not None or k not in _OPTIONAL})
+        return encode({k: v for k, v in self.__dict__.items() if v is not None or k not in OPTIONAL})
 
 
-_OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq"})
+# Members of the envelope that are left out when they are not set.
+OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq"})
 _UNSAFE_IN_TOPIC = str.maketrans({".": "_", "*": "_", "#": "_", " ": "_"})
 
 
@@ -216,12 +216,12 @@ def invalid_fields(error: ValidationError, where: str) -> Rejected:
     return invalid(f"{where} is not valid: {named}", fields=fields[:50])
 
 
-_DELIVERIES = UUID("6b0f4f9e-8a44-5b0c-9a53-6a1f0d1f8a52")
+_DELIVERIES = uuid_utils.UUID("6b0f4f9e-8a44-5b0c-9a53-6a1f0d1f8a52")
 
 
 def delivery_message_id(source: str, delivery_id: str) -> str:
     """The message id of a webhook delivery: the same for every copy of it (UUIDv5 of source and delivery id)."""
-    return str(uuid5(_DELIVERIES, f"{source}\n{delivery_id}"))
+    return str(uuid_utils.uuid5(_DELIVERIES, f"{source}\n{delivery_id}"))
 
 
 def encode_command(
