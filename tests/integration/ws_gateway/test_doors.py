@@ -165,3 +165,22 @@ async def test_slow_handshakes_end_while_others_are_served(gateway: GatewayProce
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(1)
             writer.close()
+
+
+async def test_no_token_ever_reaches_the_log(make_gateway, capfd: pytest.CaptureFixture[str]) -> None:
+    gateway = make_gateway(SWITCHYARD_LOG_LEVEL="debug")
+    gateway.start()
+    shown = token("ana", kind="human")
+    await refused(gateway, f"?token={shown}")
+    await refused(gateway, additional_headers=bearer(shown + "x"))
+    async with connect(gateway.url, subprotocols=["switchyard.v1", f"token.{shown}"]) as socket:
+        hello = await Client(socket).receive()
+        assert (await Client(socket).ask("authenticate", token=shown))["type"] == "error"
+    gateway.stop()
+    log = capfd.readouterr().err
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    closed = [line for line in lines if line["event"] == "client_closed"]
+    assert [line["code"] for line in closed] == [4401, 4401, 1000]
+    assert (closed[-1]["agent_id"], closed[-1]["connection_id"]) == ("ana", hello["connection_id"])
+    assert shown not in log
+    assert hello["resume_token"] not in log
