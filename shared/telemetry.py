@@ -1,9 +1,9 @@
 """Metrics and the trace context: counters for Prometheus, `traceparent` on its way, spans when a collector is set."""
 
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import getrandbits
 
 from opentelemetry import trace
 from opentelemetry.propagate import extract
@@ -27,7 +27,7 @@ def traceparent_or_new(given: str | None) -> str:
     """The W3C trace context given, when it is well formed, else a new one."""
     if given and (found := _TRACEPARENT.fullmatch(given)) and found[1] != "0" * 32 and found[2] != "0" * 16:
         return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
 
 
 def trace_id(traceparent: str) -> str:

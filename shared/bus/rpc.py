@@ -49,21 +49,22 @@ class Rpc:
             "headers": headers,
         }
         try:
-            async with asyncio.timeout(wait + deadline):
-                if spec.reads:
-                    sent = self._publisher.send(
-                        COMMANDS, spec.routing_key, body, message_id=message_id, persistent=False,
-                        expiration=str(int(wait * 1000)), **address,
-                    )  # fmt: skip
-                    sent.add_done_callback(lambda confirm: _pass_failure(confirm, reply))
-                else:
-                    await self._publisher.publish(
-                        COMMANDS, spec.routing_key, body, message_id=message_id, deadline=deadline, **address
-                    )
-                async with asyncio.timeout(wait):
-                    return await reply
+            if spec.reads:
+                sent = self._publisher.send(
+                    COMMANDS, spec.routing_key, body, message_id=message_id, persistent=False,
+                    expiration=str(int(wait * 1000)), **address,
+                )  # fmt: skip
+                sent.add_done_callback(lambda confirm: _pass_failure(confirm, reply))
+            else:
+                await self._publisher.publish(
+                    COMMANDS, spec.routing_key, body, message_id=message_id, deadline=deadline, **address
+                )
+            async with asyncio.timeout(wait):
+                return await reply
         finally:
             del self._waiting[correlation_id]
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # looked at, or asyncio complains when it came while the confirm was waited for
 
     async def query(self, name: str, data: dict[str, Any], *, sender: str, wait: float = 5.0) -> dict[str, Any]:
         """Ask a reading command; returns its result. Raises `Rejected`, `Unavailable` or TimeoutError."""

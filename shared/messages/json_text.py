@@ -23,6 +23,7 @@ _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 _NOT_MARKS = bytes(set(range(256)) - set(b'{}[]"'))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_ESCAPED_QUOTE = re.compile(rb'\\"')
 _STRING = re.compile(rb'"[^"]*"')
 
 
@@ -38,7 +39,8 @@ def check_json(body: bytes) -> Any:
         if "depth limit" in str(error):
             raise _too_deep() from None
         raise invalid(f"the body is not JSON: {error}", reason="json") from None
-    if b"\\u0000" in body and _NUL_ESCAPE.search(body):
+    # Looking for one byte is thirty times faster than for two, and most documents have no backslash at all.
+    if b"\\" in body and b"\\u0000" in body and _NUL_ESCAPE.search(body):
         raise invalid("the body holds a NUL character (\\u0000), which can't be stored", reason="nul")
     if _deeper_than(body, MAX_DEPTH):
         raise _too_deep()
@@ -55,7 +57,7 @@ def _deeper_than(body: bytes, limit: int) -> bool:
     Only quotes and brackets are kept, all brackets alike. Whether a bracket stands in a string is told by the number of
     quotes before it, which two quotes side by side don't change. Each pass takes away the innermost level.
     """
-    if b'\\"' in body:
+    if b"\\" in body and _ESCAPED_QUOTE.search(body):
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = body.translate(_ONE_KIND, _NOT_MARKS).replace(b'""', b"")
     if b'"' in marks:
