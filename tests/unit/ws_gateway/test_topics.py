@@ -229,3 +229,20 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind() -> Non
     await asyncio.sleep(0)
     assert (house.gateway.clients, house.hub._groups, house.gateway.places.total) == ([], {}, 0)
     assert visitor.socket.closed is None
+
+
+async def test_a_client_that_takes_nothing_of_what_it_asked_for_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ws_gateway.resume.STALLED_SECONDS", 0.02)
+    house = House(ring=10)
+    house.publish(*["a"] * 100)
+    visitor = house.come()
+    visitor.client.full()
+    visitor.say("subscribe", topics=["a"], since=5)
+
+    async def closed() -> bool:
+        return visitor.socket.closed is not None
+
+    await eventually_async(closed, 5)
+    assert visitor.socket.closed == (4000, "too slow; resume from cursor")
+    visitor.client.gone(1006)
+    await eventually_async(lambda: asyncio.sleep(0, house.gateway.library.deep._value == 32), 5)
