@@ -3,7 +3,6 @@
 import asyncio
 import gc
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 from services.ingress.access import Access
 from services.ingress.api import make_api
@@ -20,21 +19,13 @@ from services.ingress.settings import IngressSettings
 from services.ingress.sources import load
 from services.ingress.spool import Spool
 from services.ingress.webhooks import WebhookDoor
-from shared import telemetry
+from shared import __version__, telemetry
 from shared.auth import KeyRing
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
 from shared.logs import get_logger
 
 log = get_logger()
-
-
-def product_version() -> str:
-    """The version of this installation."""
-    try:
-        return version("switchyard")
-    except PackageNotFoundError:
-        return "0.0.0"
 
 
 async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
@@ -77,8 +68,8 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
         return Readiness(way.was_connected and intake.can_keep, dependencies)
 
     metrics = Metrics(gauges)
-    api = make_api(commands, access, bodies, gateway_url=settings.public_gateway_url, version=product_version())
-    api.include_router(health_router(readiness, metrics.text, product_version()))
+    api = make_api(commands, access, bodies, gateway_url=settings.public_gateway_url, version=__version__)
+    api.include_router(health_router(readiness, metrics.text, __version__))
     add_openapi(api)
     server = make_server(
         Front(api, webhooks, commands, metrics, traced=settings.otlp_endpoint is not None),

@@ -19,6 +19,7 @@ from services.ingress.schemas import (
     problem_response,
     result_members,
 )
+from shared import __version__
 from shared.messages import COMMANDS, CommandSpec, encode
 
 _SUMMARY_LENGTH = 300
@@ -47,12 +48,11 @@ _WAITING: list[dict[str, Any]] = [
 def document(version: str | None = None) -> dict[str, Any]:
     """The whole OpenAPI document; needs neither broker nor settings."""
     from services.ingress.api import make_api
-    from services.ingress.app import product_version
     from services.ingress.pages import Readiness, health_router
 
     # The routes are only described, never called, so the doors behind them need not exist.
     nobody = cast(Any, None)
-    api = make_api(nobody, nobody, nobody, gateway_url="ws://127.0.0.1:8001/ws", version=version or product_version())
+    api = make_api(nobody, nobody, nobody, gateway_url="ws://127.0.0.1:8001/ws", version=version or __version__)
     api.include_router(health_router(lambda: Readiness(True, {}), bytes, ""))
     return describe(api)
 
