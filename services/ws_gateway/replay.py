@@ -80,25 +80,32 @@ class Replay:
         """Everything up to this cursor has been given."""
         return self._chosen[0].cursor - 1 if self._chosen else self._looked_at
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether it has read from outside the ring."""
+        return bool(self.sources - {"ring"})
+
     def step(self) -> State:
         """Write what can be written now; says what to wait for before the next step."""
         turns = 2
-        while not self._connection.paused:
+        while True:
+            covered = self._hub.ring.covers(self._looked_at)
+            if covered and not self._chosen and self._looked_at >= self._hub.cursor:
+                self._finish()
+                return State.LIVE
+            if self._connection.paused:
+                return State.FULL
             if self._chosen:
                 self._write()
-            elif not self._hub.ring.covers(self._looked_at):
+            elif not covered:
                 return State.PAGE
             elif turns == 0:
                 return State.TURN
-            elif self._looked_at >= self._hub.cursor:
-                self._finish()
-                return State.LIVE
             else:
                 turns -= 1
                 self.sources.add("ring")
                 frames = self._hub.ring.after(self._looked_at, STRIDE)
                 self._choose(frames, frames[-1].cursor if frames else self._hub.cursor, matched=False)
-        return State.FULL
 
     def feed(self, page: Page) -> None:
         """Take the page that was asked for; it begins right after `position`."""

@@ -18,7 +18,7 @@ from shared.logs import get_logger
 DEEP_REPLAYS = 32
 # Another replica may be a moment ahead of this one.
 FUTURE_SECONDS = 2.0
-# A connection that is brought up to date and takes nothing for so long is closed.
+# A connection that keeps a place among those and takes nothing for so long is closed.
 STALLED_SECONDS = 30.0
 TRY_AGAIN_LATER = 1013
 
@@ -178,10 +178,10 @@ class Reader:
                 if state is State.TURN:
                     await asyncio.sleep(0)
                 elif state is State.FULL:
-                    async with asyncio.timeout(STALLED_SECONDS):
+                    async with asyncio.timeout(STALLED_SECONDS if replay.is_deep else None):
                         await self._room.wait()
                 else:
-                    if "stream" not in replay.sources and "table" not in replay.sources:
+                    if not replay.is_deep:
                         await slot.enter_async_context(self._library.deep)
                     replay.feed(await self._page(replay))
         except TimeoutError:

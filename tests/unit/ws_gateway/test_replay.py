@@ -39,15 +39,28 @@ def test_a_replay_from_the_ring_ends_live_in_one_step() -> None:
 
 
 def test_a_replay_waits_for_the_socket_and_misses_nothing_meanwhile() -> None:
-    hub = filled_hub(range(1, 4))
+    hub = filled_hub(range(1, 2))
+    hub.publish([event(cursor, size=40_000) for cursor in (2, 3, 4)])
     wire = Wire(hub, room=1)
     replay = begun(hub, wire, ("#", 0, None))
     assert replay.step() is State.FULL
-    for cursor in range(4, 8):
+    assert wire.cursors() == [1, 2]
+    for cursor in range(5, 8):
         hub.publish([event(cursor)])
     wire.drain()
     assert replay.step() is State.LIVE
     assert wire.cursors() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_full_socket_does_not_keep_a_connection_from_joining_when_nothing_is_to_be_written() -> None:
+    hub = filled_hub(range(1, 4))
+    wire = Wire(hub)
+    hub.pause(wire.connection)
+    assert begun(hub, wire, ("#", 3, None)).step() is State.LIVE
+    hub.publish([event(4), event(5)])
+    assert wire.cursors() == []
+    wire.drain()
+    assert wire.cursors() == [4, 5]
 
 
 def test_what_the_ring_has_lost_is_asked_for_as_pages() -> None:
