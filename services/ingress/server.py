@@ -41,10 +41,11 @@ log = get_logger()
 class Phase(IntEnum):
     """What a connection is at."""
 
-    IDLE = 0
+    NEW = 0
     HEAD = 1
     BODY = 2
     WORK = 3
+    IDLE = 4
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -60,10 +61,14 @@ class DoorProtocol(HttpToolsProtocol):
         _loop: AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.phase = Phase.HEAD
+        self.phase = Phase.NEW
         self.since = 0.0
         self.stalled_since = 0.0
+        # Bytes of an unfinished head, and those with whatever came in one read with its end.
         self._head_bytes = 0
+        self._fed = 0
+        # Requests that began in the read at hand.
+        self._begun = 0
         self.body_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -75,7 +80,9 @@ class DoorProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, with the size of an unfinished head bounded."""
-        self._unset_keepalive_if_required()
+        self._fed = self._head_bytes + len(data)
+        self._begun = 0
+        phase = self.phase
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -84,7 +91,9 @@ class DoorProtocol(HttpToolsProtocol):
             self.refuse(b"400 Bad Request")
             return
         if self.phase == Phase.HEAD:
-            self._head_bytes += len(data)
+            # A head that began behind another request, in the same read, is counted from the next read on.
+            if self._begun == 0 or (self._begun == 1 and phase in (Phase.NEW, Phase.IDLE)):
+                self._head_bytes = self._fed
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.refuse(b"431 Request Header Fields Too Large")
 
@@ -94,14 +103,18 @@ class DoorProtocol(HttpToolsProtocol):
         self.phase = Phase.HEAD
         self.since = self.loop.time()
         self._head_bytes = self.body_bytes = 0
+        self._begun += 1
 
     def on_headers_complete(self) -> None:
         """The head is whole; its body is owed now."""
         headers = self.headers
-        if len(headers) > MAX_HEADERS or len(self.url) + sum([len(n) + len(v) for n, v in headers]) > MAX_HEAD_BYTES:
+        # Most heads come within one small read, and need not be measured.
+        size = self._fed if self._fed <= MAX_HEAD_BYTES else len(self.url) + sum(len(n) + len(v) for n, v in headers)
+        if len(headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
             self.refuse(b"431 Request Header Fields Too Large")
             return
         self.phase = Phase.BODY
+        self._head_bytes = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -165,7 +178,7 @@ class DoorProtocol(HttpToolsProtocol):
         age = now - self.since
         if self.stalled_since and now - self.stalled_since > STALLED_SECONDS:
             self.transport.abort()
-        elif self.phase == Phase.HEAD:
+        elif self.phase in (Phase.NEW, Phase.HEAD):
             if age > HEAD_SECONDS and not self._is_answering:
                 self.refuse(b"408 Request Timeout")
         elif self.phase == Phase.BODY:

@@ -211,3 +211,15 @@ def test_no_secret_reached_the_log(ingress: Ingress) -> None:
     for secret in (KEY, "campfire-token", "?token"):
         assert secret not in text
     assert "Traceback" not in text
+
+
+def test_large_requests_may_follow_each_other_on_one_connection_without_waiting(ingress: Ingress) -> None:
+    body = b'{"text":"' + b"x" * 20_000 + b'"}'
+    head = b"POST /webhook HTTP/1.1\r\nHost: x\r\nX-API-Key: %b\r\nContent-Length: %d\r\n\r\n" % (
+        KEY.encode(),
+        len(body),
+    )
+    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answers = talk(ingress, (head + body) * 40 + last)
+    assert answers.count(b"HTTP/1.1 202 Accepted") == 40
+    assert answers.endswith(b'{"status":"live"}')

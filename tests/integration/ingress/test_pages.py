@@ -1,0 +1,40 @@
+"""The documentation in a real browser, under its policy and without a network."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.integration.ingress.conftest import Ingress
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    if not CHROMIUM:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on this machine")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page()
+        browser.close()
+
+
+def test_the_documentation_works_offline_and_within_its_policy(ingress: Ingress, page: Page) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    home = f"http://127.0.0.1:{ingress.port}"
+    page.goto(f"{home}/docs")
+    page.locator("#operations-memory_commands-store_memory, [id$=store_memory]").first.click(timeout=20_000)
+    page.get_by_text("Request body").first.wait_for()
+    assert page.get_by_text("if_version").first.is_visible()
+    assert not said
+    assert [url for url in asked if not url.startswith((home, "data:"))] == []
