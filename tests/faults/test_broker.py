@@ -1,0 +1,26 @@
+"""The broker killed under load."""
+
+import pytest
+
+from tests.faults.load import Load
+from tests.faults.system import System
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_killed_broker_costs_nothing_that_was_accepted(system: System, load: Load) -> None:
+    load.start()
+    await load.more(300)
+    await system.broker.crash()
+    # Without a broker everything is accepted into the spool.
+    await load.more(200)
+
+    await system.broker.start_again()
+    assert await load.seconds_until_answered() < 5
+    await load.more(200)
+    await load.stop()
+
+    assert load.slowest < 3
+    assert set(load.statuses) <= {200, 201, 202}
+    await load.assert_once_each()
+    assert await system.dead_letters() == 0

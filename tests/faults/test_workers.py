@@ -1,0 +1,60 @@
+"""Workers killed with SIGKILL: at each moment that matters, and at any moment under load."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crashing import MARK, MOMENTS
+from tests.faults.load import KINDS, Load
+from tests.faults.processes import Process
+from tests.faults.system import WORKERS, System
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_worker_killed_in_the_middle_leaves_one_effect_and_its_event(
+    system: System, tmp_path: Path, moment: str
+) -> None:
+    """Each of the workers, with a whole batch of each kind of command before it."""
+    async with Load(system, session_id=f"{MARK}-{moment}", mark=f"{MARK}-") as load:
+        for worker in WORKERS:
+            assert system.stack.process(worker).stop(), "it stopped by itself"
+        for kind in KINDS:
+            for _ in range(20):
+                message = load.message(kind)
+                assert await load.send(message._replace(headers=message.headers | {"Prefer": "respond-async"}))
+        assert load.statuses[202] == 80
+
+        crashing = [Process(system, tmp_path, "tests.faults.crashing", worker, moment) for worker in WORKERS]
+        try:
+            for process in crashing:
+                process.start()
+            assert [await process.ended() for process in crashing] == [-9, -9, -9]
+        finally:
+            for process in crashing:
+                process.kill()
+
+        effects, told = await load.effects(), load.told()
+        if moment == "before_commit":
+            assert not effects
+        else:
+            assert len({load.accepted[message] for message in effects}) >= 3, "a kind of each worker"
+        if moment == "after_commit":
+            assert not set(told) & set(effects)
+
+        for worker in WORKERS:
+            system.stack.process(worker).start()
+        await load.assert_once_each()
+        assert await system.dead_letters() == 0
+
+
+async def test_workers_killed_at_any_moment_cost_nothing(system: System, load: Load) -> None:
+    load.start()
+    for worker in WORKERS:
+        await load.more(200)
+        system.stack.process(worker).kill()
+    await load.more(200)
+    await load.stop()
+    await load.assert_once_each()
+    assert await system.dead_letters() == 0
