@@ -30,6 +30,11 @@ def traceparent_or_new(given: str | None) -> str:
     return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
 
 
+def well_formed(traceparent: str) -> str:
+    """The trace context given, when it is well formed; else empty."""
+    return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else ""
+
+
 def trace_id(traceparent: str) -> str:
     """The trace id within a trace context; empty when there is none."""
     found = _TRACEPARENT.fullmatch(traceparent)

@@ -38,6 +38,7 @@ class Publication(NamedTuple):
     routing_key: str
     body: str
     message_id: str
+    traceparent: str = ""
 
 
 @dataclass(slots=True)
@@ -149,7 +150,10 @@ class GroupCommit:
             if isinstance(reply, Rejected):
                 outcome = Outcome(error_reply(reply), [], reply.code)
             else:
-                events = [Publication(e.routing_key(), e.encoded().decode(), e.message_id) for e in reply.events]
+                events = [
+                    Publication(event.routing_key(), event.encoded().decode(), event.message_id, command.traceparent)
+                    for event in reply.events
+                ]
                 outcome = Outcome(encode({"ok": True, "result": reply.result}), events, "ok")
             outcomes[command.message_id] = outcome
             records.append(
@@ -206,6 +210,7 @@ async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) 
             event.correlation_id = command.message_id
             event.priority = command.priority
             event.hops = command.hops
+            event.traceparent = command.traceparent or None
             # Whoever published it, a webhook's text came from outside.
             event.trust = "untrusted" if command.spec.area == "webhook" else command.trust
             if event.session_id is not None:

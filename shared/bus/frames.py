@@ -30,6 +30,8 @@ _CONTENT_TYPE, _ENCODING, _HEADERS, _MODE, _PRIORITY = 1 << 15, 1 << 14, 1 << 13
 _CORRELATION, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 1 << 10, 1 << 9, 1 << 8, 1 << 7
 _PERSISTENT = b"\x02"
 _JSON = b"\x10application/json"
+# The header as RabbitMQ writes it, found without decoding the table: name, type S, length 55.
+_TRACEPARENT = b"\x0btraceparentS\x00\x00\x007"
 _STREAM_OFFSET = b"\x0fx-stream-offsetl"
 
 
@@ -170,6 +172,12 @@ class Delivery:
         if self._headers is None:
             self._headers = _read_table(self._tables)[1] if self._tables else {}
         return self._headers
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context in the header of that name, if it has the right length; else empty."""
+        at = self._tables.find(_TRACEPARENT)
+        return self._tables[at + len(_TRACEPARENT) :][:55].decode(errors="replace") if at >= 0 else ""
 
     @property
     def stream_offset(self) -> int:

@@ -55,5 +55,4 @@ class Acknowledger:
 
 def traceparents(items: Sequence[Item]) -> list[str]:
     """The trace contexts these commands came with."""
-    given = (item.delivery.headers.get("traceparent") for item in items)
-    return [each for each in given if isinstance(each, str)]
+    return [item.command.traceparent for item in items if item.command.traceparent]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.bus.bodies import packed
-from shared.bus.commit import Outcome
+from shared.bus.commit import Outcome, Publication
 from shared.bus.handled import mark_published
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import EVENTS
@@ -27,11 +27,7 @@ class Outbox:
 
     def send(self, outcomes: list[Outcome]) -> "asyncio.Future[list[BaseException | None]] | None":
         """Publish every event of a batch, in order, without waiting; right after its commit, before the next one's."""
-        confirms = [
-            self._publish(event.routing_key, event.body.encode(), event.message_id)
-            for outcome in outcomes
-            for event in outcome.events
-        ]
+        confirms = [self._publish(event) for outcome in outcomes for event in outcome.events]
         return asyncio.gather(*confirms, return_exceptions=True) if confirms else None
 
     async def deliver(
@@ -45,10 +41,7 @@ class Outbox:
         while failed:
             await asyncio.sleep(RECONNECT_SECONDS)
             await self._publisher.wait_connected()
-            again = await asyncio.gather(
-                *(self._publish(event.routing_key, event.body.encode(), event.message_id) for event in failed),
-                return_exceptions=True,
-            )
+            again = await asyncio.gather(*(self._publish(event) for event in failed), return_exceptions=True)
             faults = [error for error in again if error is not None]
             if faults:
                 log.warning(
@@ -58,9 +51,12 @@ class Outbox:
         EVENTS_PUBLISHED.inc(len(events))
         self._published += [message_id for message_id, outcome in outcomes if outcome.events]
 
-    def _publish(self, routing_key: str, body: bytes, message_id: str) -> asyncio.Future[None]:
-        body, encoding = packed(body)
-        return self._publisher.send(EVENTS, routing_key, body, message_id=message_id, content_encoding=encoding)
+    def _publish(self, event: Publication) -> asyncio.Future[None]:
+        body, encoding = packed(event.body.encode())
+        headers = {"traceparent": event.traceparent} if event.traceparent else None
+        return self._publisher.send(
+            EVENTS, event.routing_key, body, message_id=event.message_id, headers=headers, content_encoding=encoding
+        )
 
     def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
         """Send a reply to whoever may still be waiting for it; a lost one is asked for again."""

@@ -28,7 +28,7 @@ from shared.database import Database, is_transient
 from shared.errors import Rejected, Unavailable, conflict, invalid
 from shared.logs import get_logger
 from shared.messages import decode_command
-from shared.telemetry import BATCH_SECONDS, BATCH_SIZE, COMMANDS, UNFINISHED, span, trace_id
+from shared.telemetry import BATCH_SECONDS, BATCH_SIZE, COMMANDS, UNFINISHED, span, trace_id, well_formed
 
 MAX_BATCH = 100
 # Enough for several batches to be under way; small enough that a restart gives little back.
@@ -126,7 +126,7 @@ class Worker:
         UNFINISHED.inc(len(deliveries))
         for delivery in deliveries:
             try:
-                command = decode_command(unpacked(delivery))
+                command = decode_command(unpacked(delivery), well_formed(delivery.traceparent))
                 if command.spec.name not in self._commands:
                     raise invalid(
                         f"{command.spec.name!r} was published as {delivery.routing_key!r}, where nobody runs it"

@@ -58,6 +58,8 @@ class Event(BaseModel):
     session_seq: int | None = None
     hops: int = 0
     trust: Trust = "trusted"
+    # W3C trace context of the command that caused it.
+    traceparent: str | None = None
 
     def routing_key(self) -> str:
         """The topic this event is published under, e.g. `memory.s1.updated`."""
@@ -69,7 +71,7 @@ class Event(BaseModel):
 
 
 # Members of the envelope that are left out when they are not set.
-OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq"})
+OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq", "traceparent"})
 _UNSAFE_IN_TOPIC = str.maketrans({".": "_", "*": "_", "#": "_", " ": "_"})
 
 
@@ -149,6 +151,8 @@ class Command:
     trust: Trust
     # The text of `data`, to tell a repetition from another command under the same id.
     data_text: bytes
+    # W3C trace context it travelled with; empty when it had none.
+    traceparent: str = ""
 
     @property
     def session_id(self) -> str | None:
@@ -179,8 +183,11 @@ def validate_data(spec: CommandSpec, document: dict[str, Any], text: bytes) -> A
         raise invalid_fields(error, f"`data` of {spec.name}") from None
 
 
-def decode_command(body: bytes) -> Command:
-    """Decode a command as it travels on the bus. Raises `Rejected`: `invalid` with the fault named, or `loop`."""
+def decode_command(body: bytes, traceparent: str = "") -> Command:
+    """Decode a command as it travels on the bus, with the trace context of its header.
+
+    Raises `Rejected`: `invalid` with the fault named, or `loop`.
+    """
     document = check_json(body)
     if not isinstance(document, dict):
         raise invalid("a message is a JSON object")
@@ -203,6 +210,7 @@ def decode_command(body: bytes) -> Command:
         hops=envelope.hops,
         trust=envelope.trust,
         data_text=text,
+        traceparent=traceparent,
     )
 
 

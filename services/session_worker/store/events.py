@@ -43,9 +43,11 @@ _ADVANCE = text("""
     where epoch = :epoch and checkpoint = :before
 """)
 
-# A new stream: its offsets start at 0 again, its cursors go on.
+# A new stream: its offsets start at 0 again, its cursors go on, past whatever gateways had given out of the old one and
+# nobody had recorded.
 _RECREATE = text("""
-    update event_log set epoch = :new_epoch, base = checkpoint + 1, began = now(), announced = false, changed = now()
+    update event_log set
+        epoch = :new_epoch, base = checkpoint + 1000001, began = now(), announced = false, changed = now()
     where epoch = :epoch and checkpoint = :checkpoint
 """)
 
