@@ -32,6 +32,8 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     """Serve until told to stop; returns the exit status. Raises SourcesError, OSError, sqlite3.Error."""
     telemetry.export_traces("ingress", settings.otlp_endpoint)
     sources = load(settings.config, environment)
+    if not settings.config.exists():
+        log.warning("sources_file_missing", file=str(settings.config), hint="only github and api are known")
     for source in sources.values():
         if not source.secrets and source.scheme != "api_key":
             log.warning("source_without_secret", source=source.name, hint="every delivery of it is refused")

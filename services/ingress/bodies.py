@@ -29,6 +29,17 @@ def too_large(limit: int) -> Rejected:
     return Rejected("too_large", f"the body is over the limit of {limit} bytes", limit=limit)
 
 
+def check_declared(headers: Mapping[bytes, bytes], limit: int) -> int | None:
+    """The length a request declares, if any. Raises `Rejected("too_large")` before anything of the body is read."""
+    declared = headers.get(b"content-length")
+    if declared is None:
+        return None
+    length = int(declared)
+    if length > limit:
+        raise too_large(limit)
+    return length
+
+
 class BodyReader:
     """Reads bodies; of large ones only a few at once, so that many of them can't fill the memory."""
 
@@ -41,9 +52,7 @@ class BodyReader:
         Raises `Rejected`: `too_large` on the wire or decompressed, `invalid` for a broken or unknown compression,
         `unavailable` when too many large bodies are under way. Raises ClientGone. Time limits are the server's.
         """
-        declared = headers.get(b"content-length")
-        if declared is not None and int(declared) > limit:
-            raise too_large(limit)
+        declared = check_declared(headers, limit)
         encoding = headers.get(b"content-encoding")
         message = await receive()
         if encoding is None and message["type"] == "http.request" and not message.get("more_body"):
@@ -51,7 +60,7 @@ class BodyReader:
             if len(body) > limit:
                 raise too_large(limit)
             return body, body
-        if limit <= _LARGE or (encoding is None and declared is not None and int(declared) <= _LARGE):
+        if limit <= _LARGE or (encoding is None and declared is not None and declared <= _LARGE):
             return await self._read_on(message, receive, encoding, limit)
         try:
             async with asyncio.timeout(_PLACE_WAIT_SECONDS):

@@ -133,6 +133,7 @@ class CommandDoor:
         if not isinstance(document, dict):
             raise invalid(f"the data of {spec.name} is an object")
         validate_data(spec, document, data)
+        del document  # not carried through the wait for the reply
         given = {"sender_agent_id": sender(call, caller), **(envelope or {})}
         key = call.text(b"idempotency-key")
         given["message_id"] = outgoing.check_message_id(given.get("message_id") or key or new_id())
