@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 import uuid_utils
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from shared.errors import Rejected, invalid
 from shared.messages.json_text import JsonText, check_json, encode, rfc3339, slices
@@ -102,7 +102,7 @@ class CommandEnvelope(BaseModel):
     sender_agent_id: Id = "anonymous"
     session_id: Id | None = None
     sidebar_id: Id | None = None
-    priority: Priority = "normal"
+    priority: Annotated[Priority, BeforeValidator(lambda given: "critical" if given == "urgent" else given)] = "normal"
     correlation_id: Id | None = None
     hops: int = Field(default=0, ge=0)
     trust: Trust = "trusted"

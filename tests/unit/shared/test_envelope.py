@@ -60,6 +60,11 @@ def test_every_wrong_field_is_named() -> None:
     }
 
 
+def test_urgent_is_read_as_critical() -> None:
+    assert decode_command(orjson.dumps({**COMMAND, "priority": "urgent"})).priority == "critical"
+    assert refusal(priority="asap").details["fields"][0]["field"] == "priority"
+
+
 @pytest.mark.parametrize("given", ["12", 12.0, True, 2**70])
 def test_nothing_is_coerced(given: Any) -> None:
     with pytest.raises(Rejected):
