@@ -12,6 +12,7 @@ from services.session_worker.dead_letters import BEGINNING, Arrival, added, lett
 from services.session_worker.store.dead_letters import Letter
 from shared.bus.commit import error_reply
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.queries import with_heartbeat
 from shared.bus.topology import DEAD_LETTERS
 from shared.database import Database, is_transient
 from shared.errors import BusError

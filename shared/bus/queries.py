@@ -21,7 +21,13 @@ from shared.telemetry import QUERIES, span, trace_id
 QueryHandler = Callable[[Transaction, Command], Awaitable[dict[str, Any]]]
 # Reads under way at once; more wait in the broker, each no longer than its asker.
 CONCURRENT_READS = 16
+HEARTBEAT_SECONDS = 10
 log = get_logger()
+
+
+def with_heartbeat(url: str) -> str:
+    """The URL with the heartbeat for aio-pika: by its default a dead connection is noticed after three minutes."""
+    return f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT_SECONDS}"
 
 
 class QueryServer:
@@ -40,7 +46,7 @@ class QueryServer:
         self._publisher = publisher
         self._handlers = handlers
         self._broker = RabbitBroker(
-            url,
+            with_heartbeat(url),
             apply_types=False,
             reconnect_interval=RECONNECT_SECONDS,
             graceful_timeout=5,
@@ -51,8 +57,8 @@ class QueryServer:
             self._broker.subscriber(
                 # Made by the publisher; a passive declaration is restored with the connection.
                 RabbitQueue(queries_queue(area), durable=True, declare=False),
-                # A read that dies with its worker is asked again by whoever still wants it.
-                ack_policy=AckPolicy.ACK_FIRST,
+                # When it is answered, however: until then it counts against the prefetch, and the others wait outside.
+                ack_policy=AckPolicy.ACK,
                 decoder=_as_it_came,
                 no_reply=True,
             )(self._answer)
@@ -75,6 +81,10 @@ class QueryServer:
 
     async def _answer(self, message: RabbitMessage) -> None:
         raw = message.raw_message
+        if raw.redelivered:
+            # It died with a worker, perhaps not by chance; whoever still wants it asks again.
+            log.warning("query_dropped", routing_key=raw.routing_key)
+            return
         try:
             body = raw.body if raw.content_encoding in (None, "") else _refuse_encoding(raw.content_encoding)
             command = decode_command(body)

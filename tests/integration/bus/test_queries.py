@@ -16,6 +16,7 @@ from tests.integration.bus.broker import Broker
 from tests.integration.bus.clients import Clients, until
 from tests.integration.bus.test_worker import STRANGE, raw_publish
 from tests.integration.bus.workshop import Workshop
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +64,24 @@ async def test_slow_questions_are_answered_side_by_side(workshop: Workshop) -> N
     began = asyncio.get_running_loop().time()
     await asyncio.gather(*(ask(workshop, "slow") for _ in range(5)))
     assert asyncio.get_running_loop().time() - began < 2
+
+
+async def test_more_questions_than_can_be_answered_at_once_wait_in_the_broker_and_no_longer_than_their_askers(
+    workshop: Workshop,
+) -> None:
+    await serve(workshop.clients, workshop.url, workshop.database)
+    await ask(workshop, "k")
+    patient = [asyncio.ensure_future(ask(workshop, "slow")) for _ in range(40)]
+    hasty = [asyncio.ensure_future(ask(workshop, "slow", wait=1)) for _ in range(40)]
+
+    async def some_wait() -> bool:
+        return await workshop.queued("memory.queries") >= 40
+
+    await eventually_async(some_wait)
+    assert {answer["memory"] for answer in await asyncio.gather(*patient)} == {"slow"}
+    ended = await asyncio.gather(*hasty, return_exceptions=True)
+    assert any(isinstance(each, TimeoutError) for each in ended)
+    assert await workshop.queued("memory.queries") == 0
 
 
 @pytest.mark.parametrize(

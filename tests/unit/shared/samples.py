@@ -26,6 +26,7 @@ _ENVELOPE: dict[str, Any] = {
     "session_seq": 7,
     "hops": 2,
     "trust": "untrusted",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 _MOMENTS = {"created", "updated", "last_activity", "lease_expires", "started", "completed", "received", "redriven"}
 

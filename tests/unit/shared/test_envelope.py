@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Rejected
-from shared.messages import COMMANDS, EVENTS, decode_command, encode_command, new_id, spec_of
+from shared.messages import COMMANDS, EVENTS, JsonText, check_json, decode_command, encode_command, new_id, spec_of
 from shared.messages.envelope import MAX_HOPS, delivery_message_id, topic_word
+from shared.messages.json_text import MAX_DEPTH
 from shared.messages.session import SessionEvent
 from shared.messages.system import Webhook
 
@@ -131,6 +132,14 @@ def test_message_ids_are_sortable_by_the_time_they_were_made() -> None:
     made = [new_id() for _ in range(1000)]
     assert made == sorted(made)
     assert len(set(made)) == 1000
+
+
+def test_what_was_accepted_at_the_deepest_is_decoded_inside_its_command() -> None:
+    deepest = JsonText(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    check_json(deepest.text)
+    delivery = {"source": "s", "event": "e", "delivery_id": "d", "payload": deepest}
+    body = encode_command("receive_webhook", delivery, message_id="m1", sender_agent_id="webhook")
+    assert decode_command(body).data.payload == deepest
 
 
 _BODY = encode_command("store_memory", {"session_id": "s1", "type": "fact", "content": {"a": [1, "b"]}, "tags": ["t"]},
