@@ -114,6 +114,8 @@ class Follower:
             if epoch.name != self._intake.epoch.name:
                 self._intake.begin(epoch, 0)
                 return 0
+            if last >= self._intake.next_offset - 1:
+                return self._intake.next_offset  # it was not all there yet, just after the broker's start
             if loop.time() > end:
                 log.error("event_log_shortened", last_offset=last, expected=self._intake.next_offset - 1)
                 self._intake.restart(last + 1)

@@ -127,6 +127,21 @@ async def test_a_stream_whose_offsets_went_back_is_followed_from_its_start_once_
     assert (scene.intake.epoch.name, scene.hub.cursor) == ("e2", 999)
 
 
+async def test_a_stream_that_was_not_all_there_yet_is_gone_on_with_as_soon_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(monkeypatch, last=5)
+    await scene.follower.run()
+    scene.deliver(*range(6))
+    await scene.turn()
+    scene.last = 2
+    going_on = asyncio.ensure_future(scene.tails[0]["on_reconnect"]())
+    await eventually_async(lambda: asyncio.sleep(0, scene.looks >= 5))
+    scene.last = 7
+    assert await going_on == 6
+    assert scene.intake.epoch.name == scene.epoch
+
+
 async def test_a_stream_that_lost_its_end_is_followed_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower_module, "PATIENCE_SECONDS", 0.01)
     scene = Scene(monkeypatch, last=5)
