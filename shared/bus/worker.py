@@ -108,6 +108,11 @@ class Worker:
                 for tag in tags:
                     await connection.cancel(tag)
                 await self._drain()
+        except asyncio.CancelledError:
+            # Nobody waits for the broker any more; the next worker finds what is not acknowledged.
+            for task in self._finishing:
+                task.cancel()
+            raise
         finally:
             self.connected = False
             await self._drain()

@@ -13,6 +13,7 @@ from tests.conftest import migrate
 from tests.integration.bus.broker import Broker
 from tests.integration.bus.clients import Clients, until
 from tests.integration.bus.workshop import Workshop
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
@@ -197,3 +198,23 @@ async def test_a_worker_can_be_stopped_while_everything_is_away(
     await broker.crash()
     await until(lambda: not worker.connected)
     await workshop.stop(worker)
+
+
+async def test_a_worker_can_be_ended_while_the_broker_takes_no_events(workshop: Workshop, broker: Broker) -> None:
+    worker = await workshop.worker()
+    workshop.go_on.clear()
+    await workshop.send(workshop.insight())
+    broker.alarm()
+    try:
+        workshop.go_on.set()
+        await eventually_async(workshop.effects)
+        worker.stop()
+        running = workshop.running[worker]
+        await asyncio.wait([running], timeout=0.2)
+        assert not running.done()
+        # What `run_worker` does once the time to finish is over.
+        running.cancel()
+        await asyncio.wait([running], timeout=5)
+        assert running.cancelled()
+    finally:
+        broker.clear()
