@@ -161,12 +161,12 @@ class Spool:
                     self._jobs.put(None)
                     break
                 group.append(another)
-            outcome: list[Any] | sqlite3.Error
+            outcome: list[Any] | Exception
             try:
                 outcome = self._commit(group)
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 (whoever asked is told; without the thread they would wait for ever)
                 outcome = error
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
                     self._begin_anew(error)
             self._loop.call_soon_threadsafe(_settle, group, outcome)
 
@@ -180,24 +180,31 @@ class Spool:
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
-        _shrink(connection)
+        try:
+            _shrink(connection)
+        except sqlite3.Error as error:  # what was committed is so in any case
+            log.warning("spool_not_shrunk", fault=str(error))
         return results
 
     def _begin_anew(self, error: sqlite3.Error) -> None:
         self._connection.close()
-        slots.set_aside(self._slot.path, error)
-        self._connection = slots.open_database(self._slot.path)
+        try:
+            slots.set_aside(self._slot.path, error)
+            self._connection = slots.open_database(self._slot.path)
+        except (OSError, sqlite3.Error) as fault:
+            # On the closed connection every write fails from now on, and its sender is told.
+            log.error("spool_lost", file=str(self._slot.path), fault=str(fault), hint="mend the disk, then restart")
         self._loop.call_soon_threadsafe(self._forget)
 
     def _forget(self) -> None:
         self.messages, self.bytes = self._arriving_messages, self._arriving_bytes
 
 
-def _settle(group: list[_Job], outcome: list[Any] | sqlite3.Error) -> None:
+def _settle(group: list[_Job], outcome: list[Any] | Exception) -> None:
     for number, job in enumerate(group):
         if job.done.done():
             continue
-        if isinstance(outcome, sqlite3.Error):
+        if isinstance(outcome, Exception):
             job.done.set_exception(outcome)
         else:
             job.done.set_result(outcome[number])

@@ -1,6 +1,7 @@
 """The spool: what it acknowledged is on disk, in order, and within its bounds."""
 
 import asyncio
+import errno
 import os
 import signal
 import sqlite3
@@ -181,6 +182,41 @@ async def test_damage_while_running_is_set_aside_and_the_next_message_is_kept(tm
         await spool.put(message(1001))
         assert [found.message_id for found in await everything(spool)][-1] == "m1001"
         assert spool.messages == len(await everything(spool))
+
+
+async def test_a_damaged_file_that_can_not_be_replaced_refuses_instead_of_hanging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path, error: Exception) -> Path:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    def damaged(connection: sqlite3.Connection, messages: list[Outgoing]) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    async with opened(tmp_path) as spool:
+        monkeypatch.setattr(slots, "set_aside", read_only)
+        monkeypatch.setattr("services.ingress.spool._insert", damaged)
+        async with asyncio.timeout(5):
+            with pytest.raises(SpoolFull):
+                await spool.put(message(1))
+            monkeypatch.undo()
+            with pytest.raises(SpoolFull):
+                await spool.put(message(2))
+
+
+async def test_what_was_committed_counts_though_the_file_could_not_be_shrunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with opened(tmp_path) as spool:
+        await spool.put(message(1))
+        monkeypatch.setattr("services.ingress.spool._shrink", full)
+        await spool.remove(await spool.head(0, rows=10, size=1 << 20))
+        assert (spool.messages, spool.bytes) == (0, 0)
 
 
 async def test_an_emptied_spool_gives_the_disk_its_space_back(tmp_path: Path) -> None:
