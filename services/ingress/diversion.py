@@ -125,6 +125,9 @@ class Diversion:
             else:
                 said = ""
                 log.info("publishing_directly", replayed=self.replayed - before)
+                if self._spool.messages:
+                    # Somebody did not wait for the gate.
+                    self.divert(Unavailable("a message came to the spool during the last look at it"))
             finally:
                 self._open_gate()
 

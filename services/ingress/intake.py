@@ -7,7 +7,7 @@ from services.ingress.outgoing import Outgoing, pack
 from services.ingress.spool import Spool, SpoolFull
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
-from shared.errors import BusError, Rejected, Unconfirmed
+from shared.errors import BusError, Rejected, Unavailable, Unconfirmed
 from shared.messages import CommandSpec
 
 # How long a confirm may take. With the rest of the way an answer is out within 3 s, whatever the broker does.
@@ -148,6 +148,9 @@ class Intake:
                 "unavailable", f"the broker is away and the spool takes no more: {error}", retry_after=5
             ) from None
         self.spooled += 1
+        if self._way.direct:
+            # It took its time, and nobody looks into the spool any more.
+            self._way.divert(Unavailable("a message came to the spool when that was emptied already"))
 
     async def _sweep(self) -> None:
         """Fail publishes whose confirm is overdue: one timer for all, since one for each costs a tenth of a request."""
