@@ -156,8 +156,14 @@ class RabbitMQ:
         RabbitMQ 3.10 writes a new quorum queue's name to its directory about a second late; killed before that, it
         comes back with a queue that has no leader and answers nobody.
         """
-        name = f"%2F_{queue}".encode()
-        return any(name in file.read_bytes() for file in self.data.glob("mnesia/*/quorum/*/names.dets"))
+        return self._on_disk("quorum", f"%2F_{queue}")
+
+    def streams_registered(self) -> bool:
+        """As `registered`, for the process that knows which streams there are."""
+        return self._on_disk("coordination", "rabbit_stream_coordinator")
+
+    def _on_disk(self, system: str, name: str) -> bool:
+        return any(name.encode() in file.read_bytes() for file in self.data.glob(f"mnesia/*/{system}/*/names.dets"))
 
     def _identify(self) -> None:
         """Load or make what must survive a restart: node name, user, password, cookie, ports."""

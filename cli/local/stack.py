@@ -15,10 +15,11 @@ from cli.local import rabbitmq_install
 from cli.local.environment import ROOT, Environment, available_services
 from cli.local.merged_log import MergedLog
 from cli.local.postgres import Postgres
-from cli.local.processes import LocalError
+from cli.local.processes import LocalError, wait_for
 from cli.local.rabbitmq import RabbitMQ
 from cli.local.rabbitmq_docker import DockerRabbitMQ
 from cli.local.supervisor import Child, Supervisor
+from shared.bus.topology import QUEUES
 
 Broker = RabbitMQ | DockerRabbitMQ
 
@@ -123,6 +124,7 @@ class Stack:
                 self._supervisor.watch("RabbitMQ", self.rabbitmq)
                 self._mark("RabbitMQ", begun)
             self.wait_ready(self.services, seconds)
+            self._settle()
             self._mark("ready", begun)
         except BaseException:
             self.stop()
@@ -179,6 +181,14 @@ class Stack:
         if waiting:
             texts = [f"{name}: {reasons[name]}\n{self._recent(name)}" for name in waiting]
             raise LocalError(f"Not ready after {seconds:g} s:\n" + "\n".join(texts))
+
+    def _settle(self, seconds: float = 10) -> None:
+        """After the first start, wait the second until our own broker would come back whole from a kill -9."""
+        broker = self.rabbitmq
+        if not isinstance(broker, RabbitMQ) or not self.services:
+            return
+        queues = [queue.name for queue in QUEUES if queue.arguments.get("x-queue-type") == "quorum"]
+        wait_for(lambda: broker.streams_registered() and all(map(broker.registered, queues)), seconds, 0.05)
 
     def health(self, service: str) -> tuple[bool, str]:
         """Whether a service is ready, and what its health page says, or why it could not be asked."""

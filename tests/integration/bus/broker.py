@@ -42,13 +42,8 @@ class Broker(RabbitMQ):
     async def crash(self) -> None:
         """SIGKILL, once the topology's queues and its stream outlive that."""
         queues = [queue.name for queue in QUEUES if queue.arguments.get("x-queue-type") == "quorum"]
-        await asyncio.to_thread(eventually, lambda: all(map(self.registered, queues)) and self._stream_registered())
+        await asyncio.to_thread(eventually, lambda: all(map(self.registered, queues)) and self.streams_registered())
         await asyncio.to_thread(self.kill)
-
-    def _stream_registered(self) -> bool:
-        """As `registered`, for the process that knows which streams there are."""
-        name = b"rabbit_stream_coordinator"
-        return any(name in file.read_bytes() for file in self.data.glob("mnesia/*/coordination/*/names.dets"))
 
     async def start_again(self) -> None:
         """Start and wait beside the event loop.

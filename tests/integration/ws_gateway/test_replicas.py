@@ -54,6 +54,7 @@ async def test_clients_stay_while_the_broker_is_killed_and_miss_nothing(
                 expected = await source.publish(100)
                 seen = await client.events(100)
                 sent = source.numbers
+            eventually(lambda: broker.streams_registered() and broker.registered("session.commands"))
             broker.kill()
             eventually(lambda: gateway.get("/health/ready")[0] == 503, 20)
             assert gateway.get("/health/live")[0] == 200
