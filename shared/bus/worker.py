@@ -71,6 +71,8 @@ class Worker:
         self._stopping = False
         self._finishing: set[asyncio.Task[None]] = set()
         self._acknowledger: Acknowledger
+        # Something that was taken will never be acknowledged.
+        self._stuck = False
         self.connected = False
 
     def stop(self) -> None:
@@ -95,6 +97,7 @@ class Worker:
         # Queues are made by the publisher when it connects.
         await self._publisher.wait_connected()
         self._acknowledger = Acknowledger(connection)
+        self._stuck = False
         connection.closed.add_done_callback(lambda _: self._wake.set())
         tags = [
             await connection.consume(commands_queue(area), self._on_deliveries, prefetch=PREFETCH)
@@ -119,8 +122,8 @@ class Worker:
             UNFINISHED.set(0)
             self._inbox.clear()  # the broker delivers them again
             self._aside.clear()
-        if connection.closed.done() and not self._stopping:
-            raise Unavailable(connection.closed.result())
+        if not self._stopping:
+            raise Unavailable(connection.closed.result() if connection.closed.done() else "it was given back for a bug")
 
     async def _drain(self) -> None:
         if self._finishing:
@@ -142,7 +145,7 @@ class Worker:
         self._wake.set()
 
     async def _work(self, connection: Connection) -> None:
-        while not self._stopping and not connection.closed.done():
+        while not self._stopping and not self._stuck and not connection.closed.done():
             batch = self._next_batch()
             if not batch:
                 self._wake.clear()
@@ -281,7 +284,10 @@ class Worker:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._finishing.discard(task)
         if not task.cancelled() and (error := task.exception()):
+            # A bug. What was taken and not acknowledged goes back with the connection, else it would block the rest.
             log.error("finish_failed", exception=whole_trace(error))
+            self._stuck = True
+            self._wake.set()
 
 
 def _reply_for(item: Item, first: dict[str, Item], outcome: Outcome) -> bytes:

@@ -464,3 +464,21 @@ async def test_what_a_stopped_worker_has_not_begun_is_done_by_the_next(workshop:
     await workshop.all_told(ids)
     assert await workshop.effects() == dict.fromkeys(ids, 1)
     assert not await workshop.clients.letters(workshop.url)
+
+
+async def test_what_could_not_be_finished_is_given_back_and_done_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("a bug after the commit")
+
+    worker = await workshop.worker()
+    monkeypatch.setattr(worker._outbox, "deliver", fail)
+    [first] = await workshop.send(workshop.insight())
+    await until(lambda: not worker.connected)
+    await until(lambda: worker.connected)
+    assert (await workshop.ask(workshop.insight(message_id="m2")))["ok"]
+    await workshop.stop(worker)
+    assert await workshop.effects() == {first: 1, "m2": 1}
+    assert await workshop.queued("session.commands") == 0
