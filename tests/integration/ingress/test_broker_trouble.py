@@ -252,6 +252,23 @@ def test_sigterm_ends_it_cleanly_and_answers_who_waits(make_ingress: MakeIngress
     assert "Traceback" not in ingress.log.read_text()
 
 
+def test_a_campfire_message_that_was_answered_before_it_was_kept_survives_sigterm(
+    make_ingress: MakeIngress, broker: Broker
+) -> None:
+    ingress = make_ingress(broker.url).start()
+    broker.freeze()
+    said = {
+        "room": {"id": 1, "path": "/rooms/1/9-abcdefghijkl/messages"},
+        "message": {"id": 7, "body": {"plain": "hi"}},
+    }
+    assert ingress.http.post("/webhook/helper", params={"token": "campfire-token"}, json=said).status_code == 204
+    assert ingress.stop() == 0
+    broker.thaw()
+    ingress.start()
+    kept = asyncio.run(take(broker.url, "webhook.commands", at_least=1))
+    assert {command.data.delivery_id for command in kept} == {"7"}
+
+
 async def peek(url: str) -> list[str]:
     """The ids in the queue, which stay there."""
     from shared.bus.connection import Connection
