@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from services.ingress import login_codes
 from shared.auth import Caller, KeyRing, sign, verify
-from shared.errors import Rejected
+from shared.errors import Rejected, invalid
 from shared.messages import rfc3339
 from shared.messages.envelope import Id, Model, invalid_fields
 
@@ -104,6 +104,8 @@ class Access:
 
 
 def _read(shape: type[Any], document: Any) -> Any:
+    if not isinstance(document, dict):
+        raise invalid("the body is an object")
     try:
         return shape.model_validate(document)
     except ValidationError as error:

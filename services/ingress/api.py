@@ -1,7 +1,5 @@
 """The FastAPI application: every route that is not hot, with errors as problem documents."""
 
-from typing import Any
-
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -13,7 +11,7 @@ from services.ingress.calls import call_of, response_of
 from services.ingress.commands import CommandDoor
 from services.ingress.deliveries import delivery_router
 from services.ingress.pages import access_router, add_pages
-from services.ingress.problems import internal, problem
+from services.ingress.problems import internal, not_allowed, problem
 from services.ingress.session_api import session_router
 from shared.errors import ErrorCode, Rejected, invalid
 
@@ -69,10 +67,12 @@ async def _on_wrong_parameter(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    details: dict[str, Any] = {"allow": error.headers["Allow"]} if error.headers and "Allow" in error.headers else {}
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "GET").replace("GET", "GET, HEAD")
+        return _problem(request, not_allowed(call_of(request).scope, allow), status=405)
     code = _CODES.get(error.status_code, "invalid" if error.status_code < 500 else "internal")
     said = f"there is nothing at {request.url.path}" if error.status_code == 404 else error.detail
-    return _problem(request, Rejected(code, said, **details), status=error.status_code)
+    return _problem(request, Rejected(code, said), status=error.status_code)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

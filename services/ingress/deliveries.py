@@ -14,7 +14,7 @@ from shared.auth import Scope
 from shared.messages import encode, spec_of
 
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[str | None, Query(max_length=500)]
+Cursor = Annotated[str | None, Query(max_length=4_000)]
 
 
 def delivery_router(commands: CommandDoor, access: Access, bodies: BodyReader) -> APIRouter:

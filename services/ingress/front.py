@@ -12,13 +12,16 @@ from services.ingress.bodies import ClientGone
 from services.ingress.calls import Call
 from services.ingress.commands import CommandDoor
 from services.ingress.metrics import Metrics
-from services.ingress.problems import Answer, internal, problem
+from services.ingress.problems import Answer, internal, not_allowed, problem
 from services.ingress.server import send_answer
 from services.ingress.webhooks import WebhookDoor
 from shared.errors import Rejected
 from shared.logs import get_logger
 
 Send = Callable[[Any], Awaitable[None]]
+
+# What hot routes take beside POST.
+_ALLOWED = {"/api/commands/{command}": "GET, HEAD, POST"}
 
 log = get_logger()
 _tracer = trace.get_tracer("switchyard")
@@ -46,7 +49,7 @@ class Front:
                 await self._hot("/webhook", self._webhooks.on_root, scope, receive, send)
             else:
                 await self._hot("/webhook/{source}", self._webhooks.on_source, scope, receive, send, path[9:])
-        elif path.startswith("/api/commands/") and scope["method"] == "POST":
+        elif path.startswith("/api/commands/") and scope["method"] not in ("GET", "HEAD"):
             await self._hot("/api/commands/{command}", self._commands.on_named, scope, receive, send, path[14:])
         elif path == "/api/commands":
             await self._hot("/api/commands", self._commands.on_form, scope, receive, send)
@@ -60,7 +63,7 @@ class Front:
         call = Call(scope, receive)
         try:
             if scope["method"] != "POST":
-                answer = problem(Rejected("invalid", "this takes POST", allow="POST"), call.trace_id, status=405)
+                answer = problem(not_allowed(scope, _ALLOWED.get(route, "POST")), call.trace_id, status=405)
             else:
                 answer = await (handler(call, *names) if not self._traced else _traced(route, call, handler, names))
         except Rejected as error:
@@ -84,6 +87,9 @@ class Front:
         started = perf_counter()
         call = Call(scope, receive)
         scope["state"]["call"] = call
+        if scope["method"] == "HEAD":
+            # Answered as GET; the server, which has a scope of its own, leaves the body out.
+            scope = {**scope, "method": "GET"}
         status = 0
 
         async def watching(message: Any) -> None:

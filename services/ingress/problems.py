@@ -70,6 +70,11 @@ def _whole_seconds(value: Any) -> int:
     return max(1, round(value)) if isinstance(value, int | float) else RETRY_AFTER_SECONDS
 
 
+def not_allowed(scope: Any, allow: str) -> Rejected:
+    """The refusal of a request's method where only those in `allow` have a meaning."""
+    return Rejected("invalid", f"{scope['path']} takes {allow}, not {scope['method']}", allow=allow)
+
+
 def internal(trace_id: str) -> Answer:
     """The problem document of a bug; its details are in the log, under the same trace id."""
     return from_error(

@@ -17,7 +17,7 @@ from shared.messages import check_json, encode, spec_of
 from shared.messages.json_text import JsonText, slices
 
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[str | None, Query(max_length=500)]
+Cursor = Annotated[str | None, Query(max_length=4_000)]
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
@@ -97,7 +97,7 @@ def session_router(commands: CommandDoor, access: Access, bodies: BodyReader) ->
         return await run(request, "create_session", snake_members(body))
 
     @routes.get(
-        "/api/sessions/{session_id}",
+        "/api/sessions/{session_id:path}",
         operation_id="session_api_get_session",
         summary="One session with its status and counts",
         response_class=Response,

@@ -10,6 +10,7 @@ from services.session_worker.store.events import EventLog
 from shared.bus.tail import StreamEvent
 from shared.errors import Rejected
 from shared.messages import JsonText, check_json, encode
+from shared.messages.json_text import MAX_WRAPPED_DEPTH
 
 
 class EventRow(NamedTuple):
@@ -53,7 +54,7 @@ def foreign_row(event: StreamEvent, log: EventLog) -> EventRow | None:
     None when the body is no JSON object.
     """
     try:
-        document = check_json(event.body)
+        document = check_json(event.body, MAX_WRAPPED_DEPTH)
     except Rejected:
         return None
     if not isinstance(document, dict):

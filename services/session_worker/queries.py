@@ -7,7 +7,7 @@ from services.session_worker import store
 from services.session_worker.dead_letters import BEGINNING, as_noun
 from services.session_worker.topics import regex_of
 from shared.database import Transaction
-from shared.errors import not_found
+from shared.errors import Rejected, not_found
 from shared.messages import Command, JsonText
 from shared.messages.json_text import slices
 from shared.messages.session import GetSession, ListSessions
@@ -58,7 +58,9 @@ async def get_command(tx: Transaction, command: Command) -> Result:
     asked: GetCommand = command.data
     text = await store.handled.find_reply(tx, asked.message_id)
     if text is None:
-        raise not_found("command", asked.message_id)
+        raise Rejected(
+            "not_found", f"no command with the message id {asked.message_id!r} is known", message_id=asked.message_id
+        )
     reply = slices(text.encode())
     if reply["ok"] == b"true":
         return {"status": "done", "result": JsonText(reply["result"])}

@@ -10,6 +10,7 @@ from shared.bus.publisher import REPLIES, Publisher
 from shared.bus.topology import COMMANDS
 from shared.errors import ERROR_CODES, ErrorCode, Rejected, Unavailable
 from shared.messages import CommandSpec, check_json, encode_command, new_id, spec_of
+from shared.messages.json_text import MAX_WRAPPED_DEPTH
 
 
 class Rpc:
@@ -70,7 +71,7 @@ class Rpc:
         """Ask a reading command; returns its result. Raises `Rejected`, `Unavailable` or TimeoutError."""
         message_id = new_id()
         body = encode_command(name, data, message_id=message_id, sender_agent_id=sender)
-        reply = check_json(await self.request(spec_of(name), body, message_id=message_id, wait=wait))
+        reply = check_json(await self.request(spec_of(name), body, message_id=message_id, wait=wait), MAX_WRAPPED_DEPTH)
         if reply["ok"]:
             result: dict[str, Any] = reply["result"]
             return result

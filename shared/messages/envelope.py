@@ -8,14 +8,15 @@ import uuid_utils
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from shared.errors import Rejected, invalid
-from shared.messages.json_text import JsonText, check_json, encode, rfc3339, slices
+from shared.messages.json_text import MAX_WRAPPED_DEPTH, JsonText, check_json, encode, rfc3339, slices
 
 MAX_HOPS = 16
 
 Priority = Literal["critical", "high", "normal", "low", "background"]
 Trust = Literal["trusted", "untrusted"]
 # An id may be any text a person would write on a label; control characters would garble logs and routing keys.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f]+$"
+Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_NO_CONTROL_CHARACTERS)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000_000)]
 Label = Annotated[str, StringConstraints(max_length=2_000)]
 
@@ -188,7 +189,7 @@ def decode_command(body: bytes, traceparent: str = "") -> Command:
 
     Raises `Rejected`: `invalid` with the fault named, or `loop`.
     """
-    document = check_json(body)
+    document = check_json(body, MAX_WRAPPED_DEPTH)
     if not isinstance(document, dict):
         raise invalid("a message is a JSON object")
     try:
@@ -217,12 +218,27 @@ def decode_command(body: bytes, traceparent: str = "") -> Command:
 def invalid_fields(error: ValidationError, where: str) -> Rejected:
     """The `invalid` error for a failed validation: a sentence, and each field with what is wrong with it."""
     fields = [
-        {"field": ".".join(map(str, fault["loc"])) or "(whole)", "fault": fault["msg"], "kind": fault["type"]}
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        {"field": ".".join(map(str, fault["loc"])) or "(whole)", "fault": _in_words(fault), "kind": fault["type"]}
+        for fault in error.errors(include_url=False, include_input=False)
     ]
     named = "; ".join(f"{fault['field']}: {fault['fault'][0].lower()}{fault['fault'][1:]}" for fault in fields[:5])
     return invalid(f"{where} is not valid: {named}", fields=fields[:50])
 
+
+def _in_words(fault: Any) -> str:
+    """What is wrong with a field, for a reader who knows neither Python nor patterns."""
+    match fault["type"]:
+        case "dict_type" | "model_type":
+            return "Input should be an object"
+        case "string_pattern_mismatch":
+            pattern = fault["ctx"]["pattern"]
+            return f"String should {PATTERNS.get(pattern, f'match the pattern {pattern}')}"
+    message: str = fault["msg"]
+    return message
+
+
+# What a string of each pattern looks like, to end the sentence "String should …".
+PATTERNS = {_NO_CONTROL_CHARACTERS: "hold no control characters"}
 
 _DELIVERIES = uuid_utils.UUID("6b0f4f9e-8a44-5b0c-9a53-6a1f0d1f8a52")
 

@@ -17,6 +17,8 @@ from pydantic_core import core_schema
 from shared.errors import Rejected, invalid
 
 MAX_DEPTH = 64
+# What was accepted at that depth travels within commands, events, replies and pages of them.
+MAX_WRAPPED_DEPTH = MAX_DEPTH + 8
 
 _NOT_MARKS = bytes(set(range(256)) - set(b'{}[]"'))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -25,17 +27,17 @@ _ESCAPE = re.compile(rb'\\(?:["\\]|u0000)')
 _STRING = re.compile(rb'"[^"]*"')
 
 
-def check_json(body: bytes) -> Any:
+def check_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Decode a document that came from outside.
 
     Raises `Rejected("invalid")` naming the fault: not UTF-8, not JSON (NaN and lone surrogates included), a NUL
-    character, or nested deeper than 64 levels.
+    character, or nested deeper than `max_depth` levels.
     """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if "depth limit" in str(error):
-            raise _too_deep() from None
+            raise _too_deep(max_depth) from None
         raise invalid(f"the body is not JSON: {error}", reason="json") from None
     # Looking for one byte is thirty times faster than for two, and most documents have no backslash at all.
     if b"\\" in body and _ESCAPE.search(body):
@@ -43,13 +45,13 @@ def check_json(body: bytes) -> Any:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
         if b"\\u0000" in body:
             raise invalid("the body holds a NUL character (\\u0000), which can't be stored", reason="nul")
-    if _deeper_than(body, MAX_DEPTH):
-        raise _too_deep()
+    if _deeper_than(body, max_depth):
+        raise _too_deep(max_depth)
     return document
 
 
-def _too_deep() -> Rejected:
-    return invalid(f"the body is nested deeper than {MAX_DEPTH} levels", reason="depth")
+def _too_deep(max_depth: int) -> Rejected:
+    return invalid(f"the body is nested deeper than {max_depth} levels", reason="depth")
 
 
 def _deeper_than(body: bytes, limit: int) -> bool:

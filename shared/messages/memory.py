@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.messages.envelope import CommandData, Event, Id, Model
+from shared.messages.envelope import PATTERNS, CommandData, Event, Id, Model
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit
@@ -12,9 +12,9 @@ from shared.messages.session import Cursor, Limit
 MemoryType = Literal["idea", "decision", "question", "action_item", "context", "preference", "fact", "risk"]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Tags = Annotated[list[Tag], Field(max_length=100)]
-Moment = Annotated[
-    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$")
-]
+_MOMENT = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$"
+Moment = Annotated[str, StringConstraints(pattern=_MOMENT)]
+PATTERNS[_MOMENT] = "be a moment with its offset, like 2026-01-31T12:00:00Z"
 
 
 class Memory(Model):
@@ -48,7 +48,7 @@ class StoreMemory(CommandData):
     key: Id | None = None
     content: JsonText
     tags: Tags = []
-    if_version: Annotated[int, Field(ge=0)] | None = None
+    if_version: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
 @command("memory", result={"memory": Memory}, reads=True)

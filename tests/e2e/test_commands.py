@@ -155,6 +155,8 @@ def test_the_session_paths_speak_camel_case(doors: Doors) -> None:
     assert doors.http.get(f"/api/sessions/{session_id}").status_code == 200
     recent = doors.http.get("/api/query/recent").json()
     assert session_id in str(recent)
+    doors.command("create_session", session_id=f"{session_id}/a b")
+    assert doors.http.get(f"/api/sessions/{session_id}%2Fa%20b").json()["session"]["sessionId"] == f"{session_id}/a b"
 
 
 def test_the_whole_message_form_runs_a_command(doors: Doors) -> None:
@@ -170,3 +172,11 @@ def test_the_whole_message_form_runs_a_command(doors: Doors) -> None:
     )
     assert answer.status_code == 201, answer.text
     assert answer.json()["memory"]["author"] == "claude_code"
+
+
+def test_a_head_is_answered_like_a_get_without_its_body(doors: Doors) -> None:
+    for path in ("/", "/health", "/openapi.json", "/api/query/recent"):
+        got, head = doors.http.get(path), doors.http.head(path)
+        assert (head.status_code, head.headers["content-type"]) == (200, got.headers["content-type"])
+        assert head.content == b""
+    assert doors.http.head("/nothing").status_code == 404

@@ -39,6 +39,16 @@ def test_the_payload_is_not_changed_in_any_number_or_in_the_order_of_its_keys(do
         assert f'"payload":{payload}' in frame
 
 
+def test_a_payload_as_deep_as_may_be_arrives_and_is_kept(doors: Doors) -> None:
+    body = b'{"a":' + b"[" * 63 + b"]" * 63 + b"}"
+    delivery = str(uuid4())
+    with doors.listen("webhook.github.#") as listener:
+        assert doors.github("push", body, delivery=delivery).status_code == 202
+        assert listener.next()["payload"] == json.loads(body)
+    assert doors.http.get(f"/api/deliveries/{delivery}").json()["delivery"]["payload"] == json.loads(body)
+    assert doors.github("push", b'{"a":' + b"[" * 64 + b"]" * 64 + b"}").status_code == 422
+
+
 def test_the_same_delivery_a_hundred_times_at_once_has_one_effect(doors: Doors) -> None:
     delivery = str(uuid4())
     with doors.listen("webhook.github.push") as listener:

@@ -108,7 +108,7 @@ async def test_reading_routes_ask_the_workers_and_want_a_key(doors: Doors, path:
     assert (got.status, got.headers["content-type"]) == (503, "application/problem+json")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=" + "c" * 501])
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=" + "c" * 4_001])
 async def test_a_wrong_parameter_is_422_and_named(doors: Doors, query: str) -> None:
     got = await doors.send("GET", "/api/query/recent", headers=WITH_KEY, query=query)
     assert (got.status, got.json()["code"]) == (422, "invalid")
@@ -130,7 +130,14 @@ async def test_what_is_not_there_is_a_problem_too(doors: Doors) -> None:
         "not_found",
     )
     got = await doors.send("DELETE", "/api/sessions")
-    assert (got.status, got.json()["status"]) == (405, 405)
+    assert (got.status, got.json()["status"], got.json()["detail"]) == (
+        405,
+        405,
+        "/api/sessions takes POST, not DELETE",
+    )
+    for path, allowed in (("/api/config", "GET, HEAD"), ("/api/commands/get_task", "GET, HEAD, POST")):
+        got = await doors.send("PUT", path)
+        assert (got.status, got.headers["allow"]) == (405, allowed)
 
 
 async def test_a_page_learns_where_the_gateway_is(doors: Doors) -> None:

@@ -61,6 +61,19 @@ def test_every_wrong_field_is_named() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("get_session", {"session_id": "a\nb"}, "session_id: string should hold no control characters"),
+        ("retrieve_memory", {"session_id": "s", "key": "k", "as_of": "today"}, "as_of: string should be a moment with"),
+        ("list_sessions", [], "data: input should be an object"),
+        ("store_memory", {"session_id": "s", "type": "fact", "content": 1, "if_version": 2**31}, "if_version: input"),
+    ],
+)
+def test_what_is_wrong_is_said_without_patterns_or_python(name: str, data: Any, said: str) -> None:
+    assert said in refusal(command=name, data=data).message
+
+
 def test_urgent_is_read_as_critical() -> None:
     assert decode_command(orjson.dumps({**COMMAND, "priority": "urgent"})).priority == "critical"
     assert refusal(priority="asap").details["fields"][0]["field"] == "priority"
