@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from shared.bus.bodies import unpacked
@@ -20,6 +20,7 @@ from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
 from shared.bus.handled import mark_published
+from shared.bus.inbox import LOOK_AGAIN_SECONDS, Inbox
 from shared.bus.items import Acknowledger, Item, traceparents
 from shared.bus.outbox import Outbox
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
@@ -30,14 +31,12 @@ from shared.logs import get_logger
 from shared.messages import decode_command
 from shared.telemetry import BATCH_SECONDS, BATCH_SIZE, COMMANDS, UNFINISHED, span, trace_id, well_formed
 
-MAX_BATCH = 100
 # Enough for several batches to be under way; small enough that a restart gives little back.
 PREFETCH = 400
 # Batches whose events are being confirmed while the next ones commit.
 MAX_UNCONFIRMED_BATCHES = 8
 # How long a command waits for its session's `create_session`, which may still be on its way.
 SESSION_PATIENCE = 0.6
-LOOK_AGAIN_SECONDS = 0.05
 log = get_logger()
 
 
@@ -63,10 +62,7 @@ class Worker:
         self._commands = frozenset(handlers) | frozenset(batch_handlers)
         self._commit = GroupCommit(handlers, batch_handlers)
         self._outbox = Outbox(publisher, database)
-        self._inbox: deque[Item] = deque()
-        # Commands whose session does not exist yet, in their order; looked at again from time to time.
-        self._aside: list[Item] = []
-        self._look_again = 0.0
+        self._inbox = Inbox()
         self._wake = asyncio.Event()
         self._stopping = False
         self._finishing: set[asyncio.Task[None]] = set()
@@ -120,8 +116,7 @@ class Worker:
             self.connected = False
             await self._drain()
             UNFINISHED.set(0)
-            self._inbox.clear()  # the broker delivers them again
-            self._aside.clear()
+            self._inbox.clear()
         if not self._stopping:
             raise Unavailable(connection.closed.result() if connection.closed.done() else "it was given back for a bug")
 
@@ -139,18 +134,18 @@ class Worker:
                     raise invalid(
                         f"{command.spec.name!r} was published as {delivery.routing_key!r}, where nobody runs it"
                     )
-                self._inbox.append(Item(delivery, command))
+                self._inbox.add(Item(delivery, command))
             except Rejected as refusal:
                 self._start(self._refuse(delivery, refusal))
         self._wake.set()
 
     async def _work(self, connection: Connection) -> None:
         while not self._stopping and not self._stuck and not connection.closed.done():
-            batch = self._next_batch()
+            batch = self._inbox.next_batch()
             if not batch:
                 self._wake.clear()
                 try:
-                    async with asyncio.timeout(LOOK_AGAIN_SECONDS if self._aside else 0.2):
+                    async with asyncio.timeout(LOOK_AGAIN_SECONDS if self._inbox.waits_for_sessions else 0.2):
                         await self._wake.wait()
                 except TimeoutError:
                     await self._outbox.mark_idle()
@@ -162,36 +157,12 @@ class Worker:
                     raise
                 # The database is away: the batch waits here, unacknowledged, and is tried again.
                 log.warning("database_away", reason=first_line(error), commands=len(batch))
-                self._inbox.extendleft(reversed(batch))
-                await self._pause(1.0)
+                self._inbox.put_back(batch)
+                await asyncio.sleep(1)
                 continue
-            self._set_aside(missing)
+            self._inbox.set_aside(missing)
             while len(self._finishing) >= MAX_UNCONFIRMED_BATCHES:
                 await asyncio.wait(self._finishing, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    def _next_batch(self) -> list[Item]:
-        """The next commands in order; those of a session that is being waited for queue up behind each other."""
-        if self._aside and time.monotonic() >= self._look_again:
-            self._inbox.extendleft(reversed(self._aside))
-            self._aside.clear()
-        absent = {item.command.session_id for item in self._aside}
-        batch: list[Item] = []
-        while self._inbox and len(batch) < MAX_BATCH:
-            item = self._inbox.popleft()
-            waits = item.command.spec.needs_session and item.command.session_id in absent
-            (self._aside if waits else batch).append(item)
-        return batch
-
-    def _set_aside(self, missing: list[Item]) -> None:
-        if missing:
-            now = time.monotonic()
-            for item in missing:
-                item.missed = item.missed or now
-            self._aside += missing
-            self._look_again = now + LOOK_AGAIN_SECONDS
 
     async def _handle(self, batch: list[Item]) -> list[Item]:
         """Commit a batch and begin to publish it; returns the items whose session is still missing.
@@ -212,7 +183,7 @@ class Worker:
                     except Exception as passing:
                         if not is_transient(passing):
                             raise
-                        self._inbox.extendleft(reversed(batch[at:]))
+                        self._inbox.put_back(batch[at:])
                         break
                 return missing
             self._start(self._fail(batch[0], error))
@@ -264,7 +235,7 @@ class Worker:
     async def _fail(self, item: Item, error: Exception) -> None:
         if isinstance(error, HandledElsewhere):
             # Its record is there now.
-            self._inbox.appendleft(item)
+            self._inbox.put_back([item])
             self._wake.set()
             return
         acknowledger = self._acknowledger
