@@ -31,7 +31,7 @@ def test_a_new_memory_is_version_one_with_its_author_and_message(worker):
 
 
 def test_the_reply_and_the_event_carry_the_whole_memory(worker):
-    (outcome,) = worker.run(worker.commit(note("k", {"a": [1, None]}), sender="grace"))
+    (outcome,) = worker.run(worker.write(note("k", {"a": [1, None]}), sender="grace"))
     (event,) = [orjson.loads(each.body) for each in outcome.events]
     assert outcome.events[0].routing_key == "memory.s1.updated"
     assert event["type"] == "memory_update"
@@ -141,7 +141,7 @@ def test_of_many_writers_with_one_guard_exactly_one_wins(worker):
     worker.store(note("k", "start"))
 
     async def race() -> list[Any]:
-        return await asyncio.gather(*(worker.commit(note("k", number, if_version=1)) for number in range(5)))
+        return await asyncio.gather(*(worker.write(note("k", number, if_version=1)) for number in range(5)))
 
     replies = [orjson.loads(outcome.reply) for (outcome,) in worker.run(race())]
     assert sorted(reply["ok"] for reply in replies) == [False] * 4 + [True]
@@ -150,7 +150,7 @@ def test_of_many_writers_with_one_guard_exactly_one_wins(worker):
 
 def test_writers_of_one_key_at_once_lose_no_version(worker):
     async def race() -> None:
-        await asyncio.gather(*(worker.commit(*(note("k", [writer, n]) for n in range(10))) for writer in range(5)))
+        await asyncio.gather(*(worker.write(*(note("k", [writer, n]) for n in range(10))) for writer in range(5)))
 
     worker.run(race())
     rows = worker.sql(
@@ -182,7 +182,7 @@ EXACT = [
 @pytest.mark.parametrize("content", EXACT)
 def test_content_comes_out_as_the_text_that_went_in(worker, content):
     body = '{"session_id": "s1", "type": "fact", "key": "k", "content": %s}'
-    (outcome,) = worker.run(worker.commit(body.replace("%s", content, 1)))
+    (outcome,) = worker.run(worker.write(body.replace("%s", content, 1)))
     asked = worker.ask_text("retrieve_memory", session_id="s1", key="k")
     for text in (outcome.reply, outcome.events[0].body.encode(), asked):
         assert f'"content":{content},'.encode() in text

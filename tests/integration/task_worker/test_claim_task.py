@@ -23,7 +23,7 @@ def test_a_claim_leases_a_task_for_a_minute(worker):
 def test_the_event_goes_to_the_tasks_session_and_keeps_the_lease_secret(worker):
     worker.delegate()
     worker.run(worker.do("delegate_task", session_id="s2", agent_name="codex", task_type="t"))
-    (outcome,) = worker.run(worker.commit(("claim_task", {"agent_name": "codex", "worker_id": "w", "count": 2})))
+    (outcome,) = worker.run(worker.write(("claim_task", {"agent_name": "codex", "worker_id": "w", "count": 2})))
     assert [event.routing_key for event in outcome.events] == ["task.s1.claimed", "task.s2.claimed"]
     for event in outcome.events:
         assert "lease" not in event.body
@@ -40,7 +40,7 @@ def test_higher_priorities_come_first_and_then_the_oldest(worker):
 
 def test_tasks_delegated_in_one_batch_are_claimed_in_its_order(worker):
     asked = [("delegate_task", {"session_id": "s1", "agent_name": "codex", "task_type": str(n)}) for n in range(20)]
-    worker.run(worker.commit(*asked))
+    worker.run(worker.write(*asked))
     assert [task["task_type"] for task in worker.claim(count=20)] == [str(number) for number in range(20)]
 
 
@@ -120,7 +120,7 @@ def test_a_completed_task_keeps_its_output_and_leaves_the_queue(worker):
     worker.delegate(input_data=1)
     (claimed,) = worker.claim()
     data = {"task_id": claimed["task_id"], "lease_token": claimed["lease_token"], "output_data": {"files": 3}}
-    (outcome,) = worker.run(worker.commit(("complete_task", data)))
+    (outcome,) = worker.run(worker.write(("complete_task", data)))
     task = orjson.loads(outcome.reply)["result"]["task"]
     assert (task["status"], task["output_data"], task["claimed_by"]) == ("completed", {"files": 3}, "w1")
     assert task["completed"] >= task["started"] >= task["created"]

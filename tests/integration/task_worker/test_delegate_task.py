@@ -17,7 +17,7 @@ def test_a_delegated_task_waits_in_its_agents_queue(worker):
 
 def test_the_event_carries_the_task_and_the_session_counts_it(worker):
     asked = ("delegate_task", {"session_id": "s1", "agent_name": "codex", "task_type": "t"})
-    outcomes = worker.run(worker.commit(asked, asked))
+    outcomes = worker.run(worker.write(asked, asked))
     for number, outcome in enumerate(outcomes, 1):
         assert outcome.events[0].routing_key == "task.s1.created"
         event = orjson.loads(outcome.events[0].body)
@@ -55,13 +55,13 @@ EXACT = [
 @pytest.mark.parametrize("value", EXACT)
 def test_input_and_output_come_out_as_the_text_that_went_in(worker, value):
     body = '{"session_id": "s1", "agent_name": "codex", "task_type": "t", "input_data": %s}'
-    (outcome,) = worker.run(worker.commit(("delegate_task", body.replace("%s", value))))
+    (outcome,) = worker.run(worker.write(("delegate_task", body.replace("%s", value))))
     task_id = orjson.loads(outcome.reply)["result"]["task"]["task_id"]
     claim = {"agent_name": "codex", "worker_id": "w1"}
-    (claimed,) = worker.run(worker.commit(("claim_task", claim)))
+    (claimed,) = worker.run(worker.write(("claim_task", claim)))
     token = orjson.loads(claimed.reply)["result"]["tasks"][0]["lease_token"]
     done = '{"task_id": "%s", "lease_token": "%s", "output_data": %s}'
-    (completed,) = worker.run(worker.commit(("complete_task", done % (task_id, token, value))))
+    (completed,) = worker.run(worker.write(("complete_task", done % (task_id, token, value))))
     asked = worker.ask_text("get_task", task_id=task_id)
     for text in (outcome.reply, claimed.reply, claimed.events[0].body.encode(), completed.reply, asked):
         assert f'"input_data":{value},'.encode() in text

@@ -9,7 +9,7 @@ from services.task_worker import handlers, store
 
 
 def expire(worker: Any) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    (outcome,) = worker.run(worker.commit(("expire_leases", {})))
+    (outcome,) = worker.run(worker.write(("expire_leases", {})))
     return orjson.loads(outcome.reply)["result"], [orjson.loads(event.body) for event in outcome.events]
 
 
@@ -89,7 +89,7 @@ def test_two_runs_at_once_expire_each_lease_once(worker):
     worker.let_leases_lapse()
 
     async def race() -> list[Any]:
-        return await asyncio.gather(*(worker.commit(("expire_leases", {})) for _ in range(4)))
+        return await asyncio.gather(*(worker.write(("expire_leases", {})) for _ in range(4)))
 
     results = [orjson.loads(outcome.reply)["result"] for (outcome,) in worker.run(race())]
     assert sum(result["requeued"] for result in results) == 30
