@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from cli.client import CallFailed, Client, Feed
 from cli.local.environment import ROOT, Environment
+from cli.local.run_file import present
 from cli.screen import BAD, GOOD, fail, out
 from cli.up import ENV_FILE
 
@@ -43,7 +44,7 @@ class Case:
 
 def demo() -> bool:
     """Run every case and print it; True when nothing is missing."""
-    environment = Environment.load(ENV_FILE)
+    environment = present(Environment.load(ENV_FILE))
     session = f"demo-{uuid.uuid4().hex[:8]}"
     topics = ["webhook.github.#", f"session.{session}.#", f"memory.{session}.#", f"task.{session}.#"]
     began = time.monotonic()

@@ -18,7 +18,7 @@ from cli.client import CallFailed, Client
 from cli.local.environment import Environment, available_services, example_secrets
 from cli.local.processes import LocalError
 from cli.local.rabbitmq import find_server
-from cli.local.run_file import RunFile
+from cli.local.run_file import RunFile, present
 from cli.local.stack import ready
 from cli.screen import BAD, GOOD, out
 from cli.up import ENV_FILE
@@ -36,7 +36,7 @@ class Finding:
 
 def doctor() -> bool:
     """Try everything and print each finding as it comes; True when all is well."""
-    environment = Environment.load(ENV_FILE)
+    environment = present(Environment.load(ENV_FILE))
     running = RunFile(environment.data).read()
     facts = running.facts if running else {}
     database = environment.get("DATABASE_URL") or facts.get("database_url", "")

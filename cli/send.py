@@ -6,6 +6,7 @@ from typing import Any
 
 from cli.client import CallFailed, Client
 from cli.local.environment import Environment
+from cli.local.run_file import present
 from cli.screen import err, fail, out
 from cli.up import ENV_FILE
 
@@ -17,7 +18,7 @@ def send(command: str, fields: list[str], *, data: str | None, wait_s: float, me
     except ValueError as error:
         fail(str(error), 2)
     try:
-        with Client(Environment.load(ENV_FILE)) as client:
+        with Client(present(Environment.load(ENV_FILE))) as client:
             result = client.command(command, body, wait_s=wait_s, message_id=message_id)
     except CallFailed as error:
         err.print(str(error), style="red", markup=False)

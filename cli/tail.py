@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from cli.client import CallFailed, Client
 from cli.local.environment import Environment
+from cli.local.run_file import present
 from cli.screen import err, out
 from cli.up import ENV_FILE
 
@@ -25,7 +26,7 @@ def tail(topics: list[str], *, since: str | None, as_json: bool, count: int | No
     cursor: int | str | None = int(since) if since and since.isdigit() else since
     left = count
     pause = 0.5
-    with Client(Environment.load(ENV_FILE)) as client:
+    with Client(present(Environment.load(ENV_FILE))) as client:
         while True:
             try:
                 with client.socket(topics, cursor) as feed:

@@ -27,7 +27,7 @@ from cli.local.environment import (
 )
 from cli.local.merged_log import MergedLog
 from cli.local.processes import LocalError, last_lines, rotate
-from cli.local.run_file import RunFile, Running
+from cli.local.run_file import RunFile, Running, present
 from cli.local.stack import Stack, ready
 from cli.screen import BAD, GOOD, out
 
@@ -50,7 +50,7 @@ def up(*, detach: bool, demo: bool, supervise: bool = False) -> None:
     run_file = RunFile(environment.data)
     if running := run_file.read():
         out.print(f"Switchyard runs already (pid {running.pid}); `make down` stops it.")
-        _banner(environment, running)
+        _banner(present(environment), running)
         return
     _check_ports(environment)
     if detach:
@@ -95,7 +95,7 @@ def clean_data() -> None:
 
 def status(*, as_json: bool) -> bool:
     """Print what runs and whether each service is ready; True when all are."""
-    environment = Environment.load(ENV_FILE)
+    environment = present(Environment.load(ENV_FILE))
     running = RunFile(environment.data).read()
     names = list(running.facts["services"]) if running else available_services()
     rows = [_row(name, environment, _processes(running)) for name in names]
@@ -192,7 +192,7 @@ def _up_behind(environment: Environment, run_file: RunFile) -> None:
 
 def sign_in_link(url: str | None = None) -> str:
     """A fresh one-use link to the dashboard; `url` is where browsers find it, if elsewhere than the settings say."""
-    return _link(Environment.load(ENV_FILE), url)
+    return _link(present(Environment.load(ENV_FILE)), url)
 
 
 def _link(environment: Environment, url: str | None = None) -> str:

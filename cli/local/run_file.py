@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from cli.local.environment import WORKERS, Environment
 from cli.local.processes import LocalError, write_private
 
 
@@ -24,6 +25,23 @@ class Running:
     def process(self) -> psutil.Process:
         """The supervisor."""
         return psutil.Process(self.pid)
+
+
+def present(environment: Environment, environ: Mapping[str, str] | None = None) -> Environment:
+    """The settings with the ports of the stack that runs on their data folder, wherever it was told to listen.
+
+    What the environment of this process says stays as it is.
+    """
+    running = RunFile(environment.data).read()
+    services = running.facts.get("services", {}) if running else {}
+    names = {
+        "SWITCHYARD_INGRESS_PORT": "ingress",
+        "SWITCHYARD_GATEWAY_PORT": "ws_gateway",
+        "SWITCHYARD_WORKERS_PORT": WORKERS[0],
+    }
+    said = os.environ if environ is None else environ
+    ports = {name: str(services[service]) for name, service in names.items() if service in services}
+    return environment.with_values({name: port for name, port in ports.items() if not said.get(name)})
 
 
 class RunFile:
