@@ -170,8 +170,6 @@ class Client:
             log.error("client_task_failed", **self._named(), exc_info=fault)
             self.close(BROKEN, "the gateway made a mistake; resume from cursor")
 
-    # The socket's state
-
     def full(self) -> None:
         """The socket takes no more for now."""
         if not self.closing:
@@ -201,8 +199,6 @@ class Client:
         if self._unanswered:
             self._unanswered = 0
             self.ping_ms = (time.monotonic() - self._pinged_at) * 1000
-
-    # What the client says
 
     def counted(self) -> bool:
         """Count a frame of any kind; false when there were too many, and the connection is being closed."""

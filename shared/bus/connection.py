@@ -37,15 +37,11 @@ class Connection(asyncio.Protocol):
         self._answers: list[asyncio.Future[Any]] = []
         self._confirms = Confirms()
         self._outgoing: list[bytes] = []
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._consumers: dict[str, OnDeliveries] = {}
         self._arrived: dict[str, list[Delivery]] = {}
         self._message: frames.Incoming | None = None
         self._last_received = self._last_sent = self._loop.time()
         self._pulse: asyncio.TimerHandle | None = None
-
-    # Opening and closing
 
     @classmethod
     async def open(cls, url: str, *, name: str, heartbeat: int = 10, timeout: float = 5.0) -> Self:
@@ -137,9 +133,6 @@ class Connection(asyncio.Protocol):
                 answer.set_exception(Unavailable(reason))
         self._answers.clear()
         self._confirms.lost(reason)
-        self._writable.set()
-
-    # Publishing
 
     def send(
         self,
@@ -174,12 +167,6 @@ class Connection(asyncio.Protocol):
         self._queue(data)
         return confirm
 
-    async def writable(self) -> None:
-        """Wait until the broker has taken most of what was written; keeps a fast publisher's memory bounded."""
-        await self._writable.wait()
-
-    # Consuming
-
     async def consume(
         self,
         queue: str,
@@ -209,8 +196,6 @@ class Connection(asyncio.Protocol):
         if not self.closed.done():
             self._queue(frames.ack_frame(CHANNEL, delivery_tag, multiple=multiple))
 
-    # Synchronous methods
-
     async def call(self, method: Any, *, channel: int = CHANNEL) -> Any:
         """Send a method and return the broker's answer to it. Raises `Unavailable` when the connection ends instead."""
         answer = self._expect()
@@ -228,9 +213,8 @@ class Connection(asyncio.Protocol):
     def _send(self, method: Any, *, channel: int) -> None:
         self._queue(pamqp_frame.marshal(method, channel))
 
-    # Writing: everything of one turn of the loop goes out in one write
-
     def _queue(self, data: bytes) -> None:
+        # Everything of one turn of the loop goes out in one write.
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(data)
@@ -245,14 +229,6 @@ class Connection(asyncio.Protocol):
             self._last_sent = self._loop.time()
             self._transport.write(data)
 
-    def pause_writing(self) -> None:
-        """The transport's buffer is full."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """The transport's buffer has drained."""
-        self._writable.set()
-
     def _beat(self) -> None:
         now = self._loop.time()
         if now - self._last_received > 2 * self._heartbeat:
@@ -262,13 +238,10 @@ class Connection(asyncio.Protocol):
             self._write(frames.heartbeat_frame())
         self._pulse = self._loop.call_later(self._heartbeat / 2, self._beat)
 
-    # Reading
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=4 * 1024 * 1024)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
