@@ -93,8 +93,7 @@ class QueryServer:
                 raise invalid(f"{command.spec.name!r} was published as {raw.routing_key!r}, where nobody answers it")
             traceparent = str(raw.headers.get("traceparent") or "")
             with QUERIES.labels(command.spec.name).time(), span("query", [traceparent] if traceparent else []):
-                async with self._database.reading() as tx:
-                    result = await handler(tx, command)
+                result = await self._read(handler, command)
             log.debug(
                 "query_answered",
                 command=command.spec.name,
@@ -118,6 +117,17 @@ class QueryServer:
                 await sent
             except BusError as error:
                 log.info("reply_lost", reason=str(error))
+
+    async def _read(self, handler: QueryHandler, command: Command) -> dict[str, Any]:
+        try:
+            async with self._database.reading() as tx:
+                return await handler(tx, command)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        # A connection kept from before the database was restarted fails once, and takes the other old ones with it.
+        async with self._database.reading() as tx:
+            return await handler(tx, command)
 
 
 def _fault(error: Exception, routing_key: str | None) -> Rejected:

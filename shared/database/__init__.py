@@ -39,8 +39,14 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
-        async with self._engine.begin() as tx:
-            yield tx
+        try:
+            async with self._engine.begin() as tx:
+                yield tx
+        except psycopg.OperationalError:
+            # Raised by the driver itself (`psycopg_of`), so SQLAlchemy has not noticed that the server went away, and
+            # would hand out its other dead connections one after the other.
+            await self._engine.dispose()
+            raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:

@@ -7,7 +7,6 @@ accepted must have had its effect once, and be told of by one event.
 import asyncio
 import hmac
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
@@ -50,9 +49,13 @@ class Message(NamedTuple):
 class Load:
     """Sends while the block runs; what was accepted is checked after it by `assert_once_each`."""
 
-    def __init__(self, system: System, *, clients: int = 4, session_id: str = "", mark: str = "") -> None:
+    def __init__(
+        self, system: System, *, clients: int = 4, pause: float = 0.01, session_id: str = "", mark: str = ""
+    ) -> None:
+        """Each client pauses between two messages; without a pause it sends as fast as it is answered."""
         self._system = system
         self._clients = clients
+        self.pause = pause
         self._session_id = session_id or f"load-{new_id()}"
         self._mark = mark
         self.http = httpx.AsyncClient(base_url=system.stack.api_url, timeout=30)
@@ -62,6 +65,8 @@ class Load:
         self.unanswered = 0
         self._sending: list[asyncio.Task[None]] = []
         self._events: list[StreamEvent] = []
+        # The events as (correlation id, type, message id), as far as they have been looked at.
+        self._seen: list[tuple[str | None, str, str]] = []
         self._following: asyncio.Task[None] | None = None
 
     async def prepare(self) -> Self:
@@ -137,6 +142,7 @@ class Load:
         while True:
             for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
                 await self.send_until_accepted(self.message(kind))
+                await asyncio.sleep(self.pause)
 
     async def send_until_accepted(self, message: Message) -> None:
         """Send a message, again and again if need be."""
@@ -186,6 +192,11 @@ class Load:
         return Message("webhook", delivery_message_id("github", delivery_id), "/webhook", headers, body)
 
     @property
+    def session_id(self) -> str:
+        """The session all of it is about."""
+        return self._session_id
+
+    @property
     def key(self) -> dict[str, str]:
         """The header that shows the API key."""
         return {"X-API-Key": self._system.stack.api_key}
@@ -225,17 +236,30 @@ class Load:
 
     def told_in_order(self) -> list[str]:
         """The accepted messages in the order of the events that tell of them."""
-        told = [document.get("correlation_id") for document in self._documents()]
-        return list(dict.fromkeys(message for message in told if message in self.accepted))
+        return list(dict.fromkeys(caused_by for caused_by, _, _ in self._all() if caused_by in self.accepted))
 
     def told(self) -> dict[str, set[str]]:
         """The ids of the events that tell of each accepted message, by the message's id."""
         found: dict[str, set[str]] = {}
-        for document in self._documents():
-            kind = self.accepted.get(document.get("correlation_id"))
-            if kind and document["type"] == TOLD_BY[kind]:
-                found.setdefault(document["correlation_id"], set()).add(document["message_id"])
+        for caused_by, kind, message_id in self._all():
+            if caused_by in self.accepted and kind == TOLD_BY[self.accepted[caused_by]]:
+                found.setdefault(caused_by, set()).add(message_id)
         return found
+
+    def holds(self, text: bytes) -> bool:
+        """Whether an event holds this text."""
+        return any(text in event.body for event in self._events)
+
+    def _all(self) -> list[tuple[str | None, str, str]]:
+        for event in self._events[len(self._seen) :]:
+            try:
+                document = orjson.loads(event.body)
+            except orjson.JSONDecodeError:  # what a test has put into the stream
+                document = {}
+            self._seen.append(
+                (document.get("correlation_id"), document.get("type", ""), document.get("message_id", ""))
+            )
+        return self._seen
 
     async def assert_once_each(self, deadline: float = 60) -> None:
         """Every accepted message has its effect once and its one event, within the deadline."""
@@ -250,17 +274,11 @@ class Load:
                 f"of {len(self.accepted)} accepted, {len(missing)} had no effect ({self._kinds(missing)}) and"
                 f" {len(silent)} no event ({self._kinds(silent)}); first: {sorted(missing | silent)[:3]}"
             )
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.3)
         twice = {message: count for message, count in (await self.effects()).items() if count != 1}
         assert not twice, f"more than one effect: {twice}"
         told_twice = {message: ids for message, ids in self.told().items() if len(ids) != 1}
         assert not told_twice, f"more than one event: {told_twice}"
-
-    def _documents(self) -> Iterator[dict[str, Any]]:
-        """The events so far; not what a test has put into the stream that is none."""
-        for event in self._events:
-            with suppress(orjson.JSONDecodeError):
-                yield orjson.loads(event.body)
 
     def _kinds(self, messages: set[str]) -> dict[str, int]:
         return dict(Counter(self.accepted[message] for message in messages))

@@ -23,6 +23,8 @@ class System:
         self.broker = Broker(folder / "rabbitmq")
         self.database = Postgres(folder / "postgres")
         self.stack: Stack
+        # Dead letters there were when the test began.
+        self.letters_before = 0
 
     def start(self) -> None:
         """Start everything; returns when every service is ready."""
@@ -48,6 +50,7 @@ class System:
         for child in self.stack.processes.values():
             child.start()
         self.stack.wait_ready()
+        self.letters_before = asyncio.run(self.dead_letters())
 
     @property
     def log(self) -> str:

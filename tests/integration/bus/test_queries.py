@@ -149,6 +149,13 @@ async def test_while_the_database_is_away_the_answer_is_unavailable(
 
         server.start()
         assert await rpc.query("retrieve_memory", question, sender="ada", wait=20)
+
+        # Nobody notices a restart between two questions, though every pooled connection is dead.
+        slow = {"session_id": "s1", "key": "slow"}
+        await asyncio.gather(*(rpc.query("retrieve_memory", slow, sender="ada", wait=20) for _ in range(5)))
+        await asyncio.to_thread(server.stop)
+        server.start()
+        await asyncio.gather(*(rpc.query("retrieve_memory", slow, sender="ada", wait=20) for _ in range(5)))
     finally:
         server.kill()
 
