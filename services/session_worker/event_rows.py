@@ -42,9 +42,10 @@ def row_of(event: StreamEvent, log: EventLog) -> EventRow | None:
     try:
         head = _HEADS.decode(event.body)
         event.body.decode()  # members that are not looked at may hold anything
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        timestamp = head.timestamp.astimezone(UTC)  # in the first or last hours of all years there may be none
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
         return foreign_row(event, log)
-    return _row(event, log, head.message_id, head.type, head.timestamp, head.session_id, head.session_seq)
+    return _row(event, log, head.message_id, head.type, timestamp, head.session_id, head.session_seq)
 
 
 def foreign_row(event: StreamEvent, log: EventLog) -> EventRow | None:
@@ -76,7 +77,7 @@ def _row(
 ) -> EventRow:
     row: dict[str, Any] = {
         "cursor": log.base + event.offset,
-        "timestamp": timestamp.astimezone(UTC),
+        "timestamp": timestamp,
         "message_id": message_id,
         "type": kind,
         "routing_key": event.routing_key,

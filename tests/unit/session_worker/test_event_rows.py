@@ -83,6 +83,14 @@ def test_any_moment_with_a_zone_is_taken_as_utc(moment):
     assert timestamp.endswith("Z")
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_does_not_exist_in_utc_becomes_that_of_the_recording(moment):
+    body = b'{"message_id":"m","type":"t","timestamp":"%b"}' % moment.encode()
+    row = json.loads(row_of(an_event(body), LOG).text)
+    assert (row["message_id"], row["type"], row["body"]["timestamp"]) == ("m", "t", moment)
+    assert "2000" < row["timestamp"] < "3000"
+
+
 @given(st.binary(max_size=300))
 def test_no_body_makes_it_fail(body):
     row_of(an_event(body), LOG)
