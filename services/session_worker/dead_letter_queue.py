@@ -54,7 +54,7 @@ class DeadLetterQueue:
 
     def _broker(self) -> RabbitBroker:
         broker = RabbitBroker(
-            self._url,
+            with_heartbeat(self._url),
             apply_types=False,
             reconnect_interval=RECONNECT_SECONDS,
             graceful_timeout=5,
