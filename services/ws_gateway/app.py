@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from services.ws_gateway.client import GOING_AWAY
-from services.ws_gateway.commands import Commands, read_reply
+from services.ws_gateway.commands import Commands
 from services.ws_gateway.follower import Follower
 from services.ws_gateway.gateway import RESTART, Gateway
 from services.ws_gateway.hub import Hub
@@ -27,8 +27,6 @@ from shared import logs, telemetry
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent, read_range
-from shared.errors import Rejected
-from shared.messages import encode_command, new_id, spec_of
 
 NAME = "ws_gateway"
 QUERY_SECONDS = 5.0
@@ -72,13 +70,7 @@ class App:
 
     async def _query(self, name: str, data: dict[str, Any]) -> bytes:
         """The text of a query's result. Raises `Rejected`, `Unavailable` or TimeoutError."""
-        message_id = new_id()
-        body = encode_command(name, data, message_id=message_id, sender_agent_id=NAME)
-        reply = read_reply(await self._rpc.request(spec_of(name), body, message_id=message_id, wait=QUERY_SECONDS))
-        if reply.ok:
-            return bytes(reply.result)
-        fault = json.loads(bytes(reply.error))
-        raise Rejected(fault["code"], fault["message"])
+        return (await self._rpc.query(name, data, sender=NAME, wait=QUERY_SECONDS)).text
 
     def _page(self, path: str) -> HttpAnswer | None:
         if path == "/health/live":

@@ -4,13 +4,15 @@ import asyncio
 from itertools import count
 from typing import Any
 
+import orjson
+
 from shared.bus.bodies import packed, unpacked
 from shared.bus.frames import Delivery
 from shared.bus.publisher import REPLIES, Publisher
 from shared.bus.topology import COMMANDS
 from shared.errors import ERROR_CODES, ErrorCode, Rejected, Unavailable
-from shared.messages import CommandSpec, check_json, encode_command, new_id, spec_of
-from shared.messages.json_text import MAX_WRAPPED_DEPTH
+from shared.messages import CommandSpec, JsonText, encode_command, new_id, spec_of
+from shared.messages.json_text import slices
 
 
 class Rpc:
@@ -67,15 +69,14 @@ class Rpc:
             if reply.done() and not reply.cancelled():
                 reply.exception()  # looked at, or asyncio complains when it came while the confirm was waited for
 
-    async def query(self, name: str, data: dict[str, Any], *, sender: str, wait: float = 5.0) -> dict[str, Any]:
+    async def query(self, name: str, data: dict[str, Any], *, sender: str, wait: float = 5.0) -> JsonText:
         """Ask a reading command; returns its result. Raises `Rejected`, `Unavailable` or TimeoutError."""
         message_id = new_id()
         body = encode_command(name, data, message_id=message_id, sender_agent_id=sender)
-        reply = check_json(await self.request(spec_of(name), body, message_id=message_id, wait=wait), MAX_WRAPPED_DEPTH)
-        if reply["ok"]:
-            result: dict[str, Any] = reply["result"]
-            return result
-        error = reply["error"]
+        reply = slices(await self.request(spec_of(name), body, message_id=message_id, wait=wait))
+        if reply["ok"] == b"true":
+            return JsonText(reply["result"])
+        error = orjson.loads(reply["error"])
         code: ErrorCode = error["code"] if error["code"] in ERROR_CODES else "internal"
         raise Rejected(code, error["message"], **error.get("details", {}))
 

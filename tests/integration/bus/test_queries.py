@@ -49,7 +49,9 @@ async def serve(clients: Clients, url: str, database: Database) -> None:
 
 
 async def ask(workshop: Workshop, key: str, wait: float = 20) -> dict[str, Any]:
-    return await workshop.rpc.query("retrieve_memory", {"session_id": "s1", "key": key}, sender="ada", wait=wait)
+    question = {"session_id": "s1", "key": key}
+    answer: dict[str, Any] = (await workshop.rpc.query("retrieve_memory", question, sender="ada", wait=wait)).value()
+    return answer
 
 
 async def test_a_question_is_answered(workshop: Workshop) -> None:
@@ -139,7 +141,7 @@ async def test_while_the_database_is_away_the_answer_is_unavailable(
         await serve(clients, fresh_amqp_url, database)
         rpc = await clients.rpc(fresh_amqp_url)
         question = {"session_id": "s1", "key": "database"}
-        assert await rpc.query("retrieve_memory", question, sender="ada", wait=20)
+        assert (await rpc.query("retrieve_memory", question, sender="ada", wait=20)).value()
 
         await asyncio.to_thread(server.kill)
         for _ in range(3):
@@ -148,7 +150,7 @@ async def test_while_the_database_is_away_the_answer_is_unavailable(
             assert refused.value.code == "unavailable"
 
         server.start()
-        assert await rpc.query("retrieve_memory", question, sender="ada", wait=20)
+        assert (await rpc.query("retrieve_memory", question, sender="ada", wait=20)).value()
 
         # Nobody notices a restart between two questions, though every pooled connection is dead.
         slow = {"session_id": "s1", "key": "slow"}
@@ -166,8 +168,8 @@ async def test_questions_are_answered_again_after_the_broker_was_killed(
     await serve(clients, broker.url, workshop.database)
     rpc = await clients.rpc(broker.url)
     question = {"session_id": "s1", "key": "k"}
-    assert await rpc.query("retrieve_memory", question, sender="ada", wait=20)
+    assert (await rpc.query("retrieve_memory", question, sender="ada", wait=20)).value()
     await broker.crash()
     await broker.start_again()
     await until(lambda: rpc._publisher.connected)
-    assert await rpc.query("retrieve_memory", question, sender="ada", wait=20)
+    assert (await rpc.query("retrieve_memory", question, sender="ada", wait=20)).value()

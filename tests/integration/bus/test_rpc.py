@@ -76,7 +76,7 @@ async def test_many_at_once_get_each_their_own_answer(fresh_amqp_url: str, clien
     answers = await asyncio.gather(
         *(rpc.query("retrieve_memory", question(f"k{n}"), sender="ada", wait=20) for n in range(500))
     )
-    assert [answer["key"] for answer in answers] == [f"k{n}" for n in range(500)]
+    assert [answer.value()["key"] for answer in answers] == [f"k{n}" for n in range(500)]
 
 
 async def test_answers_out_of_order_find_their_askers(fresh_amqp_url: str, clients: Clients) -> None:
@@ -92,7 +92,7 @@ async def test_answers_out_of_order_find_their_askers(fresh_amqp_url: str, clien
     assert not waiting.done()
     held = slow.taken[0]
     slow._connection.send("", held.reply_to, ok({"n": 2}), mandatory=False, correlation_id=held.correlation_id)
-    assert await waiting == {"n": 2}
+    assert (await waiting).value() == {"n": 2}
 
 
 async def test_a_refusal_is_raised_with_its_code_and_details(fresh_amqp_url: str, clients: Clients) -> None:
@@ -108,7 +108,7 @@ async def test_an_answer_too_large_for_the_bus_as_it_is_comes_out_whole(fresh_am
     rpc = await clients.rpc(fresh_amqp_url)
     text = "x" * 3_000_000
     await answerer(clients, fresh_amqp_url, lambda _: ok({"memories": text}))
-    assert (await rpc.query("query_memories", {}, sender="ada"))["memories"] == text
+    assert (await rpc.query("query_memories", {}, sender="ada")).value()["memories"] == text
     assert orjson.loads(await store(rpc, wait=10))["result"]["memories"] == text
 
 
@@ -150,7 +150,7 @@ async def test_an_answer_that_comes_too_late_troubles_nobody(fresh_amqp_url: str
         await rpc.query("retrieve_memory", question("k"), sender="ada", wait=0.2)
     held = late.taken[0]
     late._connection.send("", held.reply_to, ok({"n": 1}), mandatory=False, correlation_id=held.correlation_id)
-    assert await rpc.query("retrieve_memory", question("k"), sender="ada") == {"n": 2}
+    assert (await rpc.query("retrieve_memory", question("k"), sender="ada")).value() == {"n": 2}
 
 
 async def test_a_broker_that_dies_ends_every_wait_at_once(broker: Broker, clients: Clients) -> None:
@@ -175,7 +175,7 @@ async def test_a_broker_that_dies_ends_every_wait_at_once(broker: Broker, client
     await broker.start_again()
     await answerer(clients, broker.url, lambda _: ok({"n": 1}))
     await until(lambda: rpc._publisher.connected)
-    assert await rpc.query("retrieve_memory", question("k"), sender="ada") == {"n": 1}
+    assert (await rpc.query("retrieve_memory", question("k"), sender="ada")).value() == {"n": 1}
 
 
 async def test_asking_with_the_broker_away_fails_at_once_and_leaves_nothing_waiting() -> None:

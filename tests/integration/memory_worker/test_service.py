@@ -35,7 +35,8 @@ async def converse(amqp_url: str) -> tuple[list[dict[str, Any]], dict[str, Any]]
     try:
         await eventually_async(lambda: asyncio.sleep(0, publisher.connected))
         replies = await asyncio.gather(*(store(number) for number in range(50)))
-        return replies, await rpc.query("query_memories", {"text": "word17"}, sender="ada", wait=30)
+        found = await rpc.query("query_memories", {"text": "word17"}, sender="ada", wait=30)
+        return replies, found.value()
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

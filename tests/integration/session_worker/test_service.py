@@ -48,12 +48,12 @@ async def converse(amqp_url: str) -> dict[str, Any]:
     await do("receive_webhook", {"source": "github", "event": "push", "delivery_id": "d1", "payload": {"n": 1}})
 
     async def all_recorded() -> dict[str, Any] | None:
-        page = await rpc.query("list_events", {"after": -1}, sender="ada")
+        page = (await rpc.query("list_events", {"after": -1}, sender="ada")).value()
         return page if len(page["events"]) == 52 else None
 
     page = await eventually_async(all_recorded, 30, because="52 events recorded")
-    log = await rpc.query("get_event_log", {}, sender="ada")
-    session = (await rpc.query("get_session", {"session_id": "s1"}, sender="ada"))["session"]
+    log = (await rpc.query("get_event_log", {}, sender="ada")).value()
+    session = (await rpc.query("get_session", {"session_id": "s1"}, sender="ada")).value()["session"]
     publishing.cancel()
     await asyncio.gather(publishing, return_exceptions=True)
     return {"events": page["events"], "log": log, "session": session}

@@ -32,7 +32,8 @@ async def converse(amqp_url: str, database_url: str) -> tuple[dict[str, Any], di
         return result
 
     async def requeued() -> dict[str, Any] | None:
-        task: dict[str, Any] = (await rpc.query("get_task", {"task_id": claimed["task_id"]}, sender="ada"))["task"]
+        found = await rpc.query("get_task", {"task_id": claimed["task_id"]}, sender="ada")
+        task: dict[str, Any] = found.value()["task"]
         return task if task["status"] == "pending" else None
 
     try:
