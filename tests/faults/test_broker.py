@@ -1,4 +1,6 @@
-"""The broker killed under load."""
+"""The broker killed and restarted under load."""
+
+import asyncio
 
 import pytest
 
@@ -8,10 +10,14 @@ from tests.faults.system import System
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_killed_broker_costs_nothing_that_was_accepted(system: System, load: Load) -> None:
+@pytest.mark.parametrize("how", ["killed", "restarted"])
+async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: System, load: Load, how: str) -> None:
     load.start()
     await load.more(300)
-    await system.broker.crash()
+    if how == "killed":
+        await system.broker.crash()
+    else:
+        await asyncio.to_thread(system.broker.stop)
     # Without a broker everything is accepted into the spool.
     await load.more(200)
 

@@ -21,7 +21,7 @@ POISON: dict[str, tuple[bytes, str, str]] = {
     "NUL": (rb'{"a": "\u0000"}', "invalid", "NUL"),
     "NaN": (b'{"a": NaN}', "invalid", "not JSON"),
     "a lone surrogate": (rb'{"a": "\ud800"}', "invalid", "not JSON"),
-    "100,000 levels": (b"[" * 100_000 + b"]" * 100_000, "invalid", "64 levels"),
+    "100,000 levels": (b"[" * 100_000 + b"]" * 100_000, "invalid", "nested deeper"),
     "nothing": (b"", "invalid", "not JSON"),
     "no object": (b"[]", "invalid", "JSON object"),
     "wrong types": (b'{"type":"command","message_id":7,"command":"record_insight","data":{}}', "invalid", "message_id"),

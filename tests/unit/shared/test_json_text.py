@@ -39,6 +39,7 @@ POISON = {
     "a comment": (b"{} // no", "json"),
     "one level too many": (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "depth"),
     "one level too many, in an object": (b'{"a":' * MAX_DEPTH + b"[]" + b"}" * MAX_DEPTH, "depth"),
+    "brackets never closed": (b"[" * 500, "json"),
     "2,000 levels": (b"[" * 2_000 + b"]" * 2_000, "depth"),
     "100,000 levels": (b"[" * 100_000 + b"]" * 100_000, "depth"),
     "100,000 levels, never closed": (b'{"a":' * 100_000, "depth"),

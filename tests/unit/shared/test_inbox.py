@@ -1,0 +1,109 @@
+"""The worker's inbox: in the order of arrival, and those for a session that is waited for behind each other."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bus import inbox as inbox_module
+from shared.bus.frames import Delivery
+from shared.bus.inbox import MAX_BATCH, Inbox
+from shared.bus.items import Item
+from shared.messages import decode_command, encode_command
+
+
+class Clock:
+    """A clock the tests move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(inbox_module, "time", made)
+    return made
+
+
+def item(name: str, session_id: str = "s1", *, command: str = "store_memory") -> Item:
+    data = {"session_id": session_id} | ({"type": "fact", "content": 1} if command == "store_memory" else {})
+    body = encode_command(command, data, message_id=name, sender_agent_id="ada")
+    return Item(Delivery(1, False, "e", "k"), decode_command(body))
+
+
+def filled(*items: Item) -> Inbox:
+    made = Inbox()
+    for each in items:
+        made.add(each)
+    return made
+
+
+def names(items: list[Item]) -> list[str]:
+    return [each.command.message_id for each in items]
+
+
+def test_commands_come_out_as_they_came_in_and_a_hundred_at_a_time() -> None:
+    made = filled(*(item(str(n)) for n in range(MAX_BATCH + 5)))
+    assert names(made.next_batch()) == [str(n) for n in range(MAX_BATCH)]
+    assert names(made.next_batch()) == [str(n) for n in range(MAX_BATCH, MAX_BATCH + 5)]
+    assert made.next_batch() == []
+
+
+def test_what_is_put_back_comes_first_again() -> None:
+    made = filled(item("1"), item("2"), item("3"))
+    batch = made.next_batch()
+    made.add(item("4"))
+    made.put_back(batch)
+    assert names(made.next_batch()) == ["1", "2", "3", "4"]
+
+
+def test_the_others_go_on_while_a_session_is_waited_for(clock: Clock) -> None:
+    made = filled(item("1", "missing"), item("2"))
+    first, _ = made.next_batch()
+    made.set_aside([first])
+    made.add(item("3", "missing"))
+    made.add(item("4"))
+    assert names(made.next_batch()) == ["4"]
+    assert made.waits_for_sessions
+    clock.now += 1
+    assert names(made.next_batch()) == ["1", "3"]
+    assert not made.waits_for_sessions
+
+
+def test_who_opens_the_session_is_not_kept_waiting_for_it(clock: Clock) -> None:
+    made = filled(item("1", "s1"))
+    made.set_aside(made.next_batch())
+    made.add(item("create", "s1", command="create_session"))
+    assert names(made.next_batch()) == ["create"]
+
+
+def test_the_patience_counts_from_the_first_look(clock: Clock) -> None:
+    made = filled(item("1"))
+    for _ in range(3):
+        batch = made.next_batch()
+        made.set_aside(batch)
+        assert batch[0].missed == 100.0
+        clock.now += 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40))
+def test_commands_of_one_session_never_overtake_each_other(arrivals: list[tuple[str, bool]]) -> None:
+    """Whichever sessions are missing, and for how long."""
+    made = filled(*(item(str(n), session) for n, (session, _) in enumerate(arrivals)))
+    missing = {session for session, is_missing in arrivals if is_missing}
+    done: list[Item] = []
+    for turn in range(200):
+        made._look_again = 0.0
+        batch = made.next_batch()
+        absent = [each for each in batch if each.command.session_id in missing]
+        done += [each for each in batch if each not in absent]
+        made.set_aside(absent)
+        if turn % 7 == 6 and missing:
+            missing.pop()
+    assert len(done) == len(arrivals)
+    for session in "abc":
+        order = [int(name) for name in names([each for each in done if each.command.session_id == session])]
+        assert order == sorted(order)
