@@ -6,6 +6,9 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# In the order of their health ports.
+WORKERS = ("session_worker", "memory_worker", "task_worker", "claude_worker")
+
 
 class Settings(BaseSettings):
     """What a service is told from outside; the environment wins over `.env`."""
@@ -29,10 +32,9 @@ class Settings(BaseSettings):
         """An empty variable, as compose files leave them, counts as not set."""
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
 
-    @property
-    def first_worker_port(self) -> int:
-        """The health port of the session worker; the memory, task and Claude workers follow it."""
-        return self.workers_port or self.ingress_port + 11
+    def worker_port(self, worker: str) -> int:
+        """The health port of one of `WORKERS`."""
+        return (self.workers_port or self.ingress_port + 11) + WORKERS.index(worker)
 
 
 class DoorSettings(Settings):

@@ -12,20 +12,21 @@ from dotenv import dotenv_values
 
 from cli.local import ports
 from cli.local.processes import LocalError, write_private
+from shared.auth import make_key
+from shared.settings import WORKERS
 
 # The checkout: what holds cli/, services/ and migrations/.
 ROOT = Path(__file__).resolve().parents[2]
 
 SECRETS = ("SWITCHYARD_API_KEY", "SWITCHYARD_SECRET", "GITHUB_WEBHOOK_SECRET")
 
-# The order of the log's prefixes, and for workers of their health ports after SWITCHYARD_WORKERS_PORT.
-WORKERS = ("session_worker", "memory_worker", "task_worker", "claude_worker")
+# The order of the log's prefixes.
 SERVICES = ("ingress", "ws_gateway", *WORKERS)
 
 
 def random_secret(name: str) -> str:
     """A fresh value for one of `SECRETS`."""
-    return f"sy_{secrets.token_urlsafe(32)}" if name == "SWITCHYARD_API_KEY" else secrets.token_urlsafe(32)
+    return make_key() if name == "SWITCHYARD_API_KEY" else secrets.token_urlsafe(32)
 
 
 def make_env_file(path: Path, example: Path = ROOT / ".env.example") -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 
-from cli.local.environment import WORKERS, Environment
+from cli.local.environment import Environment
 from cli.local.processes import LocalError, write_private
+from shared.settings import WORKERS
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from shared.messages import encode_command, new_id, spec_of
 from shared.settings import Settings
 
 GRACE_SECONDS = 12
-WORKERS = ("session_worker", "memory_worker", "task_worker", "claude_worker")
 log = logs.get_logger()
 
 
@@ -102,7 +101,7 @@ async def run_worker(
     health = health_server(
         {"database": database_fault, "broker": broker_fault},
         host=settings.host,
-        port=settings.first_worker_port + WORKERS.index(name),
+        port=settings.worker_port(name),
     )
     services: list[Awaitable[None]] = [publisher.run(), health.serve()]
     if queries:
@@ -112,7 +111,7 @@ async def run_worker(
         )
     services += [_tick(timer, publisher) for timer in timers]
     services += [start(context) for start in background]
-    log.info("started", health_port=settings.first_worker_port + WORKERS.index(name))
+    log.info("started", health_port=settings.worker_port(name))
     gc.collect()
     gc.freeze()
     working = asyncio.ensure_future(worker.run())
