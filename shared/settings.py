@@ -13,7 +13,9 @@ WORKERS = ("session_worker", "memory_worker", "task_worker", "claude_worker")
 class Settings(BaseSettings):
     """What a service is told from outside; the environment wins over `.env`."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     database_url: SecretStr = Field(alias="DATABASE_URL")
     amqp_url: SecretStr = Field(alias="AMQP_URL")
