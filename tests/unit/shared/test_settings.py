@@ -14,7 +14,7 @@ def test_a_wrong_setting_is_named_and_no_secret_is_shown(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("AMQP_URL", "amqp://user:hunter2@broker/")
     monkeypatch.setenv("SWITCHYARD_SECRET", "hunter2")
-    with pytest.raises(ValidationError, match="DATABASE_URL|SWITCHYARD_SECRET") as refused:
+    with pytest.raises(ValidationError, match=r"DATABASE_URL|SWITCHYARD_SECRET") as refused:
         kind()
     assert "hunter2" not in str(refused.value)
 
