@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 
 from aio_pika import IncomingMessage
 from faststream import AckPolicy
-from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+from faststream.rabbit import RabbitBroker, RabbitMessage
 
 from services.session_worker import store
 from services.session_worker.dead_letters import BEGINNING, Arrival, added, letter_of, refusal
 from services.session_worker.store.dead_letters import Letter
 from shared.bus.commit import error_reply
-from shared.bus.publisher import RECONNECT_SECONDS, Publisher
-from shared.bus.queries import with_heartbeat
+from shared.bus.general_client import consume, general_broker
+from shared.bus.publisher import Publisher
 from shared.bus.topology import DEAD_LETTERS
 from shared.database import Database, is_transient
 from shared.errors import BusError
@@ -53,22 +53,9 @@ class DeadLetterQueue:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _broker(self) -> RabbitBroker:
-        broker = RabbitBroker(
-            with_heartbeat(self._url),
-            apply_types=False,
-            reconnect_interval=RECONNECT_SECONDS,
-            graceful_timeout=5,
-            default_channel=Channel(prefetch_count=PREFETCH),
-            logger=None,
-        )
-        broker.subscriber(
-            # A passive declaration is restored with the connection.
-            RabbitQueue(DEAD_LETTERS, durable=True, declare=False),
-            # Every other policy acknowledges or rejects by itself, and would lose a letter while the database is away.
-            ack_policy=AckPolicy.MANUAL,
-            decoder=_as_it_came,
-            no_reply=True,
-        )(self._on_letter)
+        broker = general_broker(self._url, prefetch=PREFETCH)
+        # Every other policy acknowledges or rejects by itself, and would lose a letter while the database is away.
+        consume(broker, DEAD_LETTERS, self._on_letter, AckPolicy.MANUAL)
         return broker
 
     async def _on_letter(self, message: RabbitMessage) -> None:
@@ -113,10 +100,6 @@ class DeadLetterQueue:
             )  # fmt: skip
         except BusError as error:
             log.info("reply_lost", reason=str(error))
-
-
-async def _as_it_came(message: RabbitMessage) -> RabbitMessage:
-    return message
 
 
 def _arrival(raw: IncomingMessage) -> Arrival:

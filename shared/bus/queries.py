@@ -6,10 +6,11 @@ from typing import Any
 
 from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy
-from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
+from faststream.rabbit import RabbitMessage
 
 from shared.bus.bodies import MAX_BODY, packed
 from shared.bus.commit import error_reply
+from shared.bus.general_client import consume, general_broker
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import queries_queue
 from shared.database import Database, Transaction, is_transient
@@ -21,13 +22,7 @@ from shared.telemetry import QUERIES, span, trace_id
 QueryHandler = Callable[[Transaction, Command], Awaitable[dict[str, Any]]]
 # Reads under way at once; more wait in the broker, each no longer than its asker.
 CONCURRENT_READS = 16
-HEARTBEAT_SECONDS = 10
 log = get_logger()
-
-
-def with_heartbeat(url: str) -> str:
-    """The URL with the heartbeat for aio-pika: by its default a dead connection is noticed after three minutes."""
-    return f"{url}{'&' if '?' in url else '?'}heartbeat={HEARTBEAT_SECONDS}"
 
 
 class QueryServer:
@@ -45,23 +40,10 @@ class QueryServer:
         self._database = database
         self._publisher = publisher
         self._handlers = handlers
-        self._broker = RabbitBroker(
-            with_heartbeat(url),
-            apply_types=False,
-            reconnect_interval=RECONNECT_SECONDS,
-            graceful_timeout=5,
-            default_channel=Channel(prefetch_count=CONCURRENT_READS),
-            logger=None,
-        )
+        self._broker = general_broker(url, prefetch=CONCURRENT_READS)
         for area in areas:
-            self._broker.subscriber(
-                # Made by the publisher; a passive declaration is restored with the connection.
-                RabbitQueue(queries_queue(area), durable=True, declare=False),
-                # When it is answered, however: until then it counts against the prefetch, and the others wait outside.
-                ack_policy=AckPolicy.ACK,
-                decoder=_as_it_came,
-                no_reply=True,
-            )(self._answer)
+            # Acknowledged when answered, however: until then it counts against the prefetch, and others wait outside.
+            consume(self._broker, queries_queue(area), self._answer, AckPolicy.ACK)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -140,7 +122,3 @@ def _fault(error: Exception, routing_key: str | None) -> Rejected:
 
 def _refuse_encoding(encoding: str) -> bytes:
     raise Rejected("invalid", f"a reading command travels uncompressed, not as {encoding!r}")
-
-
-async def _as_it_came(message: RabbitMessage) -> RabbitMessage:
-    return message
