@@ -106,7 +106,7 @@ class GroupCommit:
         named = {command.session_id for command in commands if command.session_id is not None}
         statuses = await handled.lock_sessions(tx, sorted(named)) if named else {}
         answers: dict[str, Reply | Rejected | SessionMissing] = {}
-        at = 0
+        counted = at = 0
         while at < len(commands):
             run = _neighbours(commands, at) if commands[at].spec.name in self._batch_handlers else [commands[at]]
             at += len(run)
@@ -124,10 +124,15 @@ class GroupCommit:
                 replies = await batch_handler(tx, ready)
                 answers |= {command.message_id: reply for command, reply in zip(ready, replies, strict=True)}
             else:
+                if named and not run[0].spec.needs_session:
+                    # It may show its session, which is then as the ones before it have left it.
+                    await _number_events(tx, _replies(commands[counted : at - 1], answers))
+                    counted = at - 1
                 answers[ready[0].message_id] = await self._single(tx, ready[0])
             if named and not run[0].spec.needs_session:
                 # It may have opened or closed a session that the next ones need.
                 statuses = await handled.lock_sessions(tx, sorted(named))
+        await _number_events(tx, _replies(commands[counted:], answers))
         return answers
 
     async def _single(self, tx: Transaction, command: Command) -> Reply | Rejected:
@@ -139,11 +144,10 @@ class GroupCommit:
     async def _keep(
         self, tx: Transaction, commands: list[Command], answers: dict[str, Reply | Rejected | SessionMissing]
     ) -> dict[str, Outcome | SessionMissing]:
-        replies = [(command, answers[command.message_id]) for command in commands]
-        await _number_events(tx, [(command, reply) for command, reply in replies if isinstance(reply, Reply)])
         outcomes: dict[str, Outcome | SessionMissing] = {}
         records = []
-        for command, reply in replies:
+        for command in commands:
+            reply = answers[command.message_id]
             if isinstance(reply, SessionMissing):
                 outcomes[command.message_id] = reply
                 continue
@@ -199,6 +203,13 @@ def _repeat(command: Command, record: handled.Handled) -> Outcome:
         return Outcome(error_reply(refusal), [], "conflict")
     events = [Publication(*event) for event in orjson.loads(record.events)] if record.events else []
     return Outcome(record.reply.encode(), events, "repeated")
+
+
+def _replies(
+    commands: list[Command], answers: dict[str, Reply | Rejected | SessionMissing]
+) -> list[tuple[Command, Reply]]:
+    """The commands that were done, each with its reply."""
+    return [(command, reply) for command in commands if isinstance(reply := answers[command.message_id], Reply)]
 
 
 async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) -> None:

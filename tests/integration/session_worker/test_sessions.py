@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.integration.handling import events_of, result_of
+
 
 def test_a_new_session_is_answered_told_of_and_found(worker):
     command = worker.command(
@@ -152,3 +154,19 @@ def test_an_insight_is_told_as_it_was_sent_with_or_without_a_session(worker):
     (event,) = worker.events("record_insight", insight="free")
     assert event["type"] == "llm_conversation_insight"
     assert "session_id" not in event
+
+
+def test_a_session_is_told_as_it_is_after_what_the_same_batch_did_to_it(worker):
+    worker.do("create_session", session_id="s1")
+    outcomes = worker.outcomes(
+        worker.command("conversation_chunk", {"session_id": "s1", "content": "hello"}),
+        worker.command("pause_session", {"session_id": "s1"}),
+        worker.command("resume_session", {"session_id": "s1"}),
+        worker.command("complete_session", {"session_id": "s1"}),
+    )
+    told = [event for outcome in outcomes for event in events_of(outcome)]
+    assert [event["session_seq"] for event in told] == [2, 3, 4, 5]
+    assert [event["session"]["seq"] for event in told[1:]] == [3, 4, 5]
+    assert [event["session"]["conversation_chunk_count"] for event in told[1:]] == [1, 1, 1]
+    kept = worker.ask("get_session", session_id="s1")["session"]
+    assert result_of(outcomes[-1])["session"] == kept
