@@ -7,16 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from services.ingress import login_codes
 from shared.auth import Caller, KeyRing, sign, verify
 from shared.errors import Rejected, invalid
 from shared.messages import rfc3339
-from shared.messages.envelope import Id, Model, invalid_fields
+from shared.messages.envelope import PATTERNS, Id, Model, invalid_fields
 
 ACCESS_SECONDS = 12 * 3600
 _REMEMBERED_TOKENS = 1000
+
+
+_TOPIC = r"^(\*|#|[^.*#\s\x00-\x1f\x7f]+)(\.(\*|#|[^.*#\s\x00-\x1f\x7f]+))*$"
+Topic = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_TOPIC)]
+PATTERNS[_TOPIC] = "be a topic: words between dots, `*` alone for one word, `#` alone for any number"
 
 
 class TokenRequest(Model):
@@ -25,7 +30,7 @@ class TokenRequest(Model):
     agent_id: Id
     kind: Literal["human", "agent"] = "agent"
     permission: Literal["observer", "active"] = "observer"
-    topics: Annotated[list[Id], Field(max_length=100)] | None = None
+    topics: Annotated[list[Topic], Field(max_length=100)] | None = None
     ttl_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 3600
 
 

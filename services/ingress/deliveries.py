@@ -9,7 +9,7 @@ from services.ingress.bodies import LIMIT, BodyReader
 from services.ingress.calls import call_of, response_of
 from services.ingress.commands import CommandDoor, answer
 from services.ingress.prefer import wait_of
-from services.ingress.schemas import ERRORS, SECURED, json_response, result_members
+from services.ingress.schemas import ERRORS, SECURED, accepted_response, json_response, result_members
 from shared.auth import Scope
 from shared.messages import encode, spec_of
 
@@ -90,7 +90,10 @@ def delivery_router(commands: CommandDoor, access: Access, bodies: BodyReader) -
         operation_id="redrive_dead_letters",
         summary="Publish dead letters again, those named or all; needs the scope admin",
         response_class=Response,
-        responses={200: json_response("how many went out", result_members(spec_of("redrive_dead_letters")))},
+        responses={
+            200: json_response("how many went out", result_members(spec_of("redrive_dead_letters"))),
+            202: accepted_response(),
+        },
         openapi_extra={
             **SECURED,
             "requestBody": {

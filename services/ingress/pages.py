@@ -138,7 +138,10 @@ def health_router(readiness: Callable[[], Readiness], metrics: Callable[[], byte
         return {"status": "live"}
 
     @routes.get(
-        "/health/ready", operation_id="ready", summary="200 when messages are taken, else 503 and what is missing"
+        "/health/ready",
+        operation_id="ready",
+        summary="200 when messages are taken, else 503 and what is missing",
+        responses={503: {"description": "messages are not taken; `failing` says why"}},
     )
     async def ready() -> Response:
         state = readiness()
@@ -148,7 +151,12 @@ def health_router(readiness: Callable[[], Readiness], metrics: Callable[[], byte
             document["failing"] = state.failing
         return JSONResponse(document, 200 if state.ready else 503)
 
-    @routes.get("/health", operation_id="health", summary="How the service and its dependencies are")
+    @routes.get(
+        "/health",
+        operation_id="health",
+        summary="How the service and its dependencies are",
+        responses={503: {"description": "messages are not taken; `dependencies` says why"}},
+    )
     async def health() -> Response:
         state = readiness()
         document = {

@@ -11,7 +11,7 @@ from services.ingress.bodies import LIMIT, BodyReader
 from services.ingress.calls import call_of, response_of
 from services.ingress.commands import CommandDoor, answer, require_scope
 from services.ingress.prefer import wait_of
-from services.ingress.schemas import ERRORS, SECURED, body_schema, result_schema
+from services.ingress.schemas import ERRORS, SECURED, accepted_response, body_schema, result_schema
 from shared.errors import invalid
 from shared.messages import check_json, encode, spec_of
 from shared.messages.json_text import JsonText, slices
@@ -85,7 +85,7 @@ def session_router(commands: CommandDoor, access: Access, bodies: BodyReader) ->
         operation_id="session_api_create_session",
         summary="Open a session",
         response_class=Response,
-        responses={201: result_schema("create_session", camel)},
+        responses={201: result_schema("create_session", camel), 202: accepted_response()},
         openapi_extra={**SECURED, **body_schema("create_session", camel)},
     )
     async def create_session(request: Request) -> Response:

@@ -89,6 +89,8 @@ class WebhookDoor:
         shown = {name: call.text(name.encode()) or "" for name in names}
         if any(call.doubled(name.encode()) for name in names):
             raise signatures.refused("a Standard Webhooks header is there twice")
+        if missing := [name for name in names if not shown[name]]:
+            raise signatures.refused(f"missing: {', '.join(missing)}")
         sent, body = await self._bodies.read(call.receive, call.headers, LIMIT)
         _over_either(lambda text: signatures.check_standard(source.verifiers, shown, text), sent, body)
         action, kind = _outline(body)

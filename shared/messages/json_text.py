@@ -38,7 +38,9 @@ def check_json(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     except orjson.JSONDecodeError as error:
         if "depth limit" in str(error):
             raise _too_deep(max_depth) from None
-        raise invalid(f"the body is not JSON: {error}", reason="json") from None
+        # What the decoder says of brackets that are never closed.
+        fault = "unexpected end of data" if "allocate memory" in str(error) else error
+        raise invalid(f"the body is not JSON: {fault}", reason="json") from None
     # Looking for one byte is thirty times faster than for two, and most documents have no backslash at all.
     if b"\\" in body and _ESCAPE.search(body):
         # Backslashes go in pairs from the left, so that what is left of them escapes the character behind it.

@@ -76,6 +76,9 @@ async def test_an_active_socket_token_needs_the_scope_to_publish(doors: Doors) -
         b'{"agent_id":"a","kind":"dog"}',
         b'{"agent_id":"a","ttl_s":0}',
         b'{"agent_id":"a","x":1}',
+        b'{"agent_id":"a","topics":["a..b"]}',
+        b'{"agent_id":"a","topics":["a*"]}',
+        b'{"agent_id":"a","topics":["a b"]}',
         b"[]",
     ):
         assert (await doors.post("/api/tokens", wrong, WITH_KEY)).status == 422
