@@ -30,6 +30,7 @@ from cli.local.processes import LocalError, last_lines, rotate
 from cli.local.run_file import RunFile, Running, present
 from cli.local.stack import Stack, ready
 from cli.screen import BAD, GOOD, out
+from shared.settings import WORKERS
 
 ENV_FILE = Path(".env")
 DETACHED_LOG = "switchyard.log"
@@ -120,9 +121,10 @@ def _check_ports(environment: Environment) -> None:
         "WebSocket": (environment.gateway_port, "SWITCHYARD_GATEWAY_PORT"),
     }
     for service in available_services():
-        wanted.setdefault(f"health of {service}", (environment.health_port(service), "SWITCHYARD_WORKERS_PORT"))
-    doors = {environment.ingress_port, environment.gateway_port}
-    wanted = {what: where for what, where in wanted.items() if where[0] not in doors or not what.startswith("health")}
+        if service in WORKERS:
+            wanted[f"health of {service}"] = (environment.health_port(service), "SWITCHYARD_WORKERS_PORT")
+    if given_twice := ports.shared(wanted):
+        raise LocalError("\n".join(given_twice))
     if taken := ports.busy(wanted, environment.get("SWITCHYARD_HOST", "127.0.0.1")):
         raise LocalError("\n".join(taken))
 

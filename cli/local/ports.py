@@ -69,11 +69,21 @@ def holder(port: int) -> Holder | None:
                 continue
             if connection.laddr.port == port:
                 process = psutil.Process(connection.pid)
-                words = process.cmdline()
+                words = " ".join(process.cmdline()).split()
                 return Holder(connection.pid, " ".join(words)[:70] if words else process.name())
     except (psutil.Error, OSError):  # another user's process, or macOS without root
         return None
     return None
+
+
+def shared(wanted: Mapping[str, tuple[int, str]]) -> list[str]:
+    """One sentence for each port that two purposes of ours would have; `wanted` as for `busy`."""
+    first: dict[int, str] = {}
+    return [
+        f"Port {port} is wanted twice, for {first[port]} and {purpose}. Move one with {setting}=<another port> in .env."
+        for purpose, (port, setting) in wanted.items()
+        if first.setdefault(port, purpose) != purpose
+    ]
 
 
 def busy(wanted: Mapping[str, tuple[int, str]], host: str = "127.0.0.1") -> list[str]:

@@ -25,6 +25,16 @@ def test_a_taken_port_is_named_with_its_holder_and_the_way_out(taken: int) -> No
     assert "SWITCHYARD_INGRESS_PORT=<another port> in .env" in sentence
 
 
+def test_a_port_that_two_of_ours_would_have_is_named_with_both() -> None:
+    wanted = {"HTTP API": (8000, "A_PORT"), "WebSocket": (8000, "B_PORT"), "health of memory_worker": (8012, "C_PORT")}
+    (sentence,) = ports.shared(wanted)
+
+    assert (
+        sentence
+        == "Port 8000 is wanted twice, for HTTP API and WebSocket. Move one with B_PORT=<another port> in .env."
+    )
+
+
 def test_free_ports_raise_no_complaint() -> None:
     assert ports.busy({"HTTP API": (ports.free_port(), "SWITCHYARD_INGRESS_PORT")}) == []
 
