@@ -184,10 +184,16 @@ def _up_behind(environment: Environment, run_file: RunFile) -> None:
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-    while (running := run_file.read()) is None:
-        if supervisor.poll() is not None:
-            raise LocalError(f"Switchyard did not start. The end of {log}:\n{last_lines(log, 25)}")
-        time.sleep(0.05)
+    try:
+        while (running := run_file.read()) is None:
+            if supervisor.poll() is not None:
+                raise LocalError(f"Switchyard did not start. The end of {log}:\n{last_lines(log, 25)}")
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        # In a session of its own, it does not hear of the Ctrl-C, and `down` knows only what is ready.
+        supervisor.terminate()
+        supervisor.wait(25)
+        raise LocalError(f"Stopped before everything was ready. The end of {log}:\n{last_lines(log, 10)}") from None
     supervisor.returncode = 0  # it is on its own from here; without this Python warns of a child left behind
     _banner(environment, running, time.monotonic() - began)
 

@@ -105,6 +105,22 @@ def test_a_stack_in_the_background_is_found_shown_and_stopped(
     assert not (tmp_path / ".switchyard").exists()
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_ctrl_c_before_a_stack_in_the_background_is_ready_leaves_none_behind(tmp_path: Path, database_url: str) -> None:
+    # A broker that is not there, so that nothing gets ready.
+    checkout = Checkout(tmp_path, DATABASE_URL=database_url, AMQP_URL="amqp://127.0.0.1:1")
+    process = checkout.start("up", "--detach")
+    eventually(lambda: (tmp_path / ".switchyard" / "run.lock").exists(), 30)
+    family = eventually(lambda: psutil.Process(process.pid).children(recursive=True), 30)
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(40) == 1
+    assert "Stopped before everything was ready" in checkout.output
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+
+
 def test_a_taken_port_is_named_before_anything_is_started(checkout: Checkout) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", checkout.ports[0]))
