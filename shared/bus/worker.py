@@ -278,7 +278,9 @@ def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing], to
             COMMANDS.labels(item.command.spec.name, answer.outcome).inc()
             ends[answer.outcome] += 1
     few = batch[:3]
-    log.info(
+    # A timer that found nothing to do is no news.
+    idle = len(batch) == 1 and batch[0].command.sender_agent_id == "system" and not _eventful(answers)
+    (log.debug if idle else log.info)(
         "batch_committed",
         commands=len(batch),
         names=sorted({item.command.spec.name for item in batch}),
@@ -288,3 +290,8 @@ def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing], to
         session_ids=sorted({item.command.session_id for item in few if item.command.session_id}),
         trace_ids=[trace_id(each) for each in traceparents(few)],
     )
+
+
+def _eventful(answers: dict[str, Outcome | SessionMissing]) -> bool:
+    """Whether any of these commands caused an event."""
+    return any(isinstance(answer, Outcome) and answer.events for answer in answers.values())
