@@ -17,7 +17,7 @@ from shared.errors import BusError
 from shared.messages import new_id
 from tests.faults.load import Load
 from tests.faults.system import System
-from tests.integration.bus.test_worker import STRANGE, raw_publish
+from tests.integration.bus.poison import STRANGE, raw_publish
 from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio

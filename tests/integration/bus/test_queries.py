@@ -14,7 +14,7 @@ from shared.errors import Rejected, not_found
 from shared.messages import Command
 from tests.integration.bus.broker import Broker
 from tests.integration.bus.clients import Clients, until
-from tests.integration.bus.test_worker import STRANGE, raw_publish
+from tests.integration.bus.poison import STRANGE, raw_publish
 from tests.integration.bus.workshop import Workshop
 from tests.waiting import eventually_async
 

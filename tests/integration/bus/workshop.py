@@ -23,6 +23,7 @@ from shared.errors import Rejected, Transient
 from shared.messages import Command, JsonText, encode_command, new_id, spec_of
 from shared.messages.session import LlmConversationInsight
 from tests.integration.bus.clients import Clients, until
+from tests.waiting import eventually_async
 
 
 class Workshop:
@@ -189,6 +190,14 @@ class Workshop:
 
         await until(complete, deadline)
         return list({event["message_id"]: event for event in self.told()}.values())
+
+    async def nothing_queued(self) -> None:
+        """Wait until no command is ready in a queue."""
+
+        async def is_empty() -> bool:
+            return not await self.queued("memory.commands") and not await self.queued("session.commands")
+
+        await eventually_async(is_empty, 20)
 
     async def queued(self, queue: str = "memory.commands") -> int:
         """How many messages are ready in a queue."""
