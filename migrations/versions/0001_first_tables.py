@@ -191,6 +191,7 @@ def dead_letters_and_keys() -> None:
             redrive_due      timestamptz,
             redriven         timestamptz
         );
+        create index dead_letters_by_message on dead_letters (message_id) where redriven is null;
         create index dead_letters_to_redrive on dead_letters (redrive_due) where redrive_due is not null;
 
         create table api_keys (

@@ -78,7 +78,7 @@ async def run_worker(
     url = settings.amqp_url.get_secret_value()
     database = Database(settings.database_url.get_secret_value(), name=name, size=4)
     # Of their own, so that many reads never keep a batch from its connection.
-    reads = Database(settings.database_url.get_secret_value(), name=f"{name} reads", size=6)
+    reads = Database(settings.database_url.get_secret_value(), name=f"{name} reads", size=6, read_only=True)
     publisher = Publisher(url, name=name)
     worker = Worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,

@@ -20,7 +20,7 @@ _PASSING = re.compile(r"08...|40001|40P01|57P0[123]|53300|55P03|25P03")
 class Database:
     """A pool of connections to one PostgreSQL database."""
 
-    def __init__(self, url: str, *, name: str, size: int = 5) -> None:
+    def __init__(self, url: str, *, name: str, size: int = 5, read_only: bool = False) -> None:
         """`url` is a plain `postgresql://` URL; `name` shows in pg_stat_activity."""
         self._engine: AsyncEngine = create_async_engine(
             url.replace("postgresql://", "postgresql+psycopg://", 1),
@@ -31,8 +31,8 @@ class Database:
             connect_args={
                 "application_name": f"switchyard {name}",
                 "connect_timeout": 5,
-                "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
-                " -c timezone=UTC -c jit=off",
+                "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=15s"
+                f" -c timezone=UTC -c jit=off -c default_transaction_read_only={'on' if read_only else 'off'}",
             },
         )
 
@@ -52,7 +52,7 @@ class Database:
     async def reading(self) -> AsyncIterator[Transaction]:
         """A connection for reading: each statement sees what is committed, nothing is kept open between them."""
         async with self._engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def ping(self) -> None:
         """Raise when the database does not answer."""

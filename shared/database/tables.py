@@ -198,6 +198,8 @@ dead_letters = Table(
     # When it is (or was last) due to be published again; null: nobody asked for it, or it is done.
     _moment("redrive_due", default=False),
     _moment("redriven", default=False),
+    # What became of a command that was given up.
+    Index("dead_letters_by_message", "message_id", postgresql_where=text("redriven is null")),
     Index("dead_letters_to_redrive", "redrive_due", postgresql_where=text("redrive_due is not null")),
 )
 

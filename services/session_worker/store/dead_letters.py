@@ -56,6 +56,11 @@ _INSERT = text(f"""
     returning {_SHORT}
 """)  # noqa: S608
 
+# Why a message was given up, unless it was sent again since. By dead_letters_by_message.
+_REASON = text("""
+    select reason from dead_letters where message_id = :message_id and redriven is null order by id desc limit 1
+""")
+
 # Dead letters, the newest first, by the primary key.
 _LIST = text(f"select {_SHORT} from dead_letters where id < :before order by id desc limit :limit")  # noqa: S608
 
@@ -90,6 +95,12 @@ async def insert_letter(tx: Transaction, letter: Letter, beginning: int) -> Kept
     """Keep a dead letter once; returns it as it was first kept, with the first `beginning` bytes of its body."""
     values = {**letter._asdict(), "headers": encode(letter.headers).decode(), "beginning": beginning}
     return _letter((await tx.execute(_INSERT, values)).one())
+
+
+async def find_reason(tx: Transaction, message_id: str) -> str | None:
+    """Why a message lies among the dead letters; None when it does not."""
+    reason: str | None = (await tx.execute(_REASON, {"message_id": message_id})).scalar_one_or_none()
+    return reason
 
 
 async def list_letters(tx: Transaction, before: int | None, limit: int, beginning: int) -> list[KeptLetter]:

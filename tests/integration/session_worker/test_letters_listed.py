@@ -28,3 +28,11 @@ def test_asking_for_a_redrive_marks_letters_once(letters):
     assert letters.do("redrive_dead_letters", dead_letter_ids=[*ids[:4], 999]) == {"redriven": 1}
     assert letters.do("redrive_dead_letters", "{}") == {"redriven": 16}
     assert letters.do("redrive_dead_letters", "{}") == {"redriven": 0}
+
+
+def test_a_command_that_was_given_up_has_failed_until_it_is_sent_again(letters):
+    answer = letters.ask("get_command", message_id="m7")
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "internal")
+    assert "dead letters: r" in answer["error"]["message"]
+    letters.sql("update dead_letters set redriven = now() where message_id = 'm7'")
+    assert letters.ask("get_command", message_id="m7")["code"] == "not_found"
