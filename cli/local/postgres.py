@@ -19,7 +19,17 @@ from pathlib import Path
 import psutil
 
 from cli.local import ports
-from cli.local.processes import LocalError, kill_tree, last_lines, rotate, spawn, terminate, wait_for, write_private
+from cli.local.processes import (
+    LocalError,
+    OwnServer,
+    kill_tree,
+    last_lines,
+    rotate,
+    spawn,
+    terminate,
+    wait_for,
+    write_private,
+)
 
 USER = "switchyard"
 DATABASE = "switchyard"
@@ -62,13 +72,14 @@ def binaries() -> Path:
     return folder
 
 
-class Postgres:
+class Postgres(OwnServer):
     """One cluster under `data`, served on 127.0.0.1. Its data and its port survive stop, kill and restart.
 
     `port` None: the port of the last time if it is free, else any. `settings` are added to, and win over, ours.
     """
 
     def __init__(self, data: Path, port: int | None = None, *, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         self.data = data.resolve()
         self.cluster = self.data / "cluster"
         self.log = self.data / "server.log"
@@ -77,8 +88,6 @@ class Postgres:
         self._asked_port = port
         self._port: int | None = None
         self._password = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._wanted = False
 
     @property
     def port(self) -> int:
@@ -91,21 +100,6 @@ class Postgres:
     def url(self) -> str:
         """`postgresql://…` of the database `switchyard`."""
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{DATABASE}"
-
-    @property
-    def pid(self) -> int | None:
-        """The postmaster's process id while it runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
-
-    @property
-    def running(self) -> bool:
-        """True while the postmaster lives."""
-        return self.pid is not None
-
-    @property
-    def crashed(self) -> bool:
-        """True when it ended though nobody asked it to."""
-        return self._wanted and not self.running
 
     def start(self, seconds: float = 60) -> None:
         """Start and return when connections are accepted; nothing happens when it runs already."""

@@ -152,3 +152,26 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     draft.replace(path)
+
+
+class OwnServer:
+    """A server process of our own: whether it lives, and whether it ended though nobody asked it to."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def running(self) -> bool:
+        """True while the process lives, frozen or not."""
+        return self.pid is not None
+
+    @property
+    def crashed(self) -> bool:
+        """True when it ended though nobody asked it to."""
+        return self._wanted and not self.running

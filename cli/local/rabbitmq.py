@@ -6,13 +6,22 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import psutil
 
 from cli.local import ports
-from cli.local.processes import LocalError, kill_tree, last_lines, rotate, spawn, terminate, wait_for, write_private
+from cli.local.processes import (
+    LocalError,
+    OwnServer,
+    kill_tree,
+    last_lines,
+    rotate,
+    spawn,
+    terminate,
+    wait_for,
+    write_private,
+)
 
 # The script itself, not the wrapper in /usr/sbin that insists on the user `rabbitmq`.
 PLACES = (
@@ -40,7 +49,7 @@ def answers_amqp(port: int) -> bool:
         return False
 
 
-class RabbitMQ:
+class RabbitMQ(OwnServer):
     """One node under `data`, served on 127.0.0.1. Its queues, port, user and password survive stop, kill and restart.
 
     `port` None: the port of the last time if it is free, else any. `management` adds the HTTP API (tests use it; it
@@ -50,6 +59,7 @@ class RabbitMQ:
     def __init__(
         self, data: Path, port: int | None = None, *, management: bool = False, server: Path | None = None
     ) -> None:
+        super().__init__()
         self.data = data.resolve()
         self.log = self.data / "server.log"
         self.management = management
@@ -57,8 +67,6 @@ class RabbitMQ:
         self._identity_file = self.data / "identity.json"
         self._identity: dict[str, str | int] = {}
         self._asked_port = port
-        self._process: subprocess.Popen[bytes] | None = None
-        self._wanted = False
 
     @property
     def port(self) -> int:
@@ -81,21 +89,6 @@ class RabbitMQ:
     def management_url(self) -> str:
         """`http://user:password@…` of the management API."""
         return f"http://{self._identity['user']}:{self._identity['password']}@127.0.0.1:{self._identity['management_port']}"
-
-    @property
-    def pid(self) -> int | None:
-        """The Erlang machine's process id while it runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
-
-    @property
-    def running(self) -> bool:
-        """True while the node's process lives, frozen or not."""
-        return self.pid is not None
-
-    @property
-    def crashed(self) -> bool:
-        """True when it ended though nobody asked it to."""
-        return self._wanted and not self.running
 
     def start(self, seconds: float = 60) -> None:
         """Start and return when the port answers AMQP; nothing happens when it runs already."""
