@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 import jwt
 
 from shared.errors import Rejected
+from shared.messages.envelope import Scope
 
-Scope = Literal["publish", "read", "agent", "admin"]
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 LOGIN_SECONDS = 15 * 60
 
@@ -24,8 +24,12 @@ class Caller:
     scopes: frozenset[str]
 
     def require(self, scope: Scope) -> None:
-        """Raise `Rejected("forbidden")` unless the caller has the scope; `admin` includes every other."""
-        if scope not in self.scopes and "admin" not in self.scopes:
+        """Raise `Rejected("forbidden")` unless the caller has the scope.
+
+        `admin` includes every other; who may publish may also do an agent's work.
+        """
+        enough = {scope, "admin", "publish"} if scope == "agent" else {scope, "admin"}
+        if self.scopes.isdisjoint(enough):
             raise Rejected("forbidden", f"the key {self.name!r} lacks the scope {scope!r}", scope=scope)
 
 

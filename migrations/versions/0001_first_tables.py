@@ -1,6 +1,6 @@
 """The first tables: sessions and what belongs to them, memories, tasks, deliveries, the event log and its bookkeeping.
 
-What each table and index is for stands beside its declaration in shared/database/tables.py.
+What each table and index is for stands beside its declaration in shared/database/tables.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -189,7 +189,7 @@ def public_spec(name: str) -> CommandSpec:
 
 def require_scope(caller: Caller, spec: CommandSpec) -> None:
     """Raise `Rejected("forbidden")` unless the caller may run the command."""
-    caller.require("read" if spec.reads else "publish")
+    caller.require(spec.scope)
 
 
 def sender(call: Call, caller: Caller) -> str:

@@ -10,8 +10,8 @@ from services.ingress.calls import call_of, response_of
 from services.ingress.commands import CommandDoor, answer
 from services.ingress.prefer import wait_of
 from services.ingress.schemas import ERRORS, SECURED, accepted_response, json_response, result_members
-from shared.auth import Scope
 from shared.messages import encode, spec_of
+from shared.messages.envelope import Scope
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=4_000)]

@@ -13,7 +13,7 @@ async def run(settings: Settings) -> None:
     await run_worker(
         settings,
         NAME,
-        areas=["task"],
+        areas=["task", "agent"],
         handlers=HANDLERS,
         queries=QUERIES,
         timers=[Timer("expire_leases", seconds=5)],

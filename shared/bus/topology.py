@@ -13,7 +13,7 @@ UNROUTED = "switchyard.unrouted"
 DEAD_LETTERS = "switchyard.dead-letters"
 EVENT_LOG = "switchyard.event-log"
 
-AREAS = ("webhook", "session", "memory", "task")
+AREAS = ("webhook", "session", "memory", "task", "agent")
 # Where a command goes that could not be handled yet, by how long it waits there.
 RETRY_TIERS = {1: "switchyard.retry.1s", 10: "switchyard.retry.10s", 60: "switchyard.retry.60s"}
 # What a queue may hold before publishers are refused; far more than a worker is ever behind.

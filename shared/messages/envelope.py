@@ -14,6 +14,8 @@ MAX_HOPS = 16
 
 Priority = Literal["critical", "high", "normal", "low", "background"]
 Trust = Literal["trusted", "untrusted"]
+# What a key may do: `publish` writes, `read` reads, `agent` takes and reports work, `admin` does everything.
+Scope = Literal["publish", "read", "agent", "admin"]
 # An id may be any text a person would write on a label; control characters would garble logs and routing keys.
 _NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_NO_CONTROL_CHARACTERS)]
@@ -107,6 +109,10 @@ class CommandEnvelope(BaseModel):
     correlation_id: Id | None = None
     hops: int = Field(default=0, ge=0)
     trust: Trust = "trusted"
+    # The name of the key or token the command came in by; stamped by the door, never taken from a caller's word.
+    caller: Id | None = None
+    # Where the reply is to be sent as well, once there is one.
+    callback_url: Annotated[str, StringConstraints(max_length=2_000)] | None = None
     data: dict[str, Any]
 
 
@@ -121,7 +127,12 @@ class CommandSpec:
     result: dict[str, Any]
     reads: bool
     creates: bool
+    # Whether the doors offer it; what is not public is the project's own affair.
     public: bool
+    # What a key needs to run it.
+    scope: Scope
+    # `data` as somebody might send it, for the documents and the tools.
+    example: dict[str, Any]
     # Whether the command's session must exist and be open before its handler runs.
     needs_session: bool
     verbatim: frozenset[str]
@@ -154,6 +165,8 @@ class Command:
     data_text: bytes
     # W3C trace context it travelled with; empty when it had none.
     traceparent: str = ""
+    caller: str | None = None
+    callback_url: str | None = None
 
     @property
     def session_id(self) -> str | None:
@@ -212,6 +225,8 @@ def decode_command(body: bytes, traceparent: str = "") -> Command:
         trust=envelope.trust,
         data_text=text,
         traceparent=traceparent,
+        caller=envelope.caller,
+        callback_url=envelope.callback_url,
     )
 
 
@@ -258,6 +273,8 @@ def encode_command(
     correlation_id: str | None = None,
     hops: int = 0,
     trust: Trust = "trusted",
+    caller: str | None = None,
+    callback_url: str | None = None,
 ) -> bytes:
     """A command as it travels on the bus; `data` given as text goes out unchanged."""
     message: dict[str, Any] = {
@@ -272,5 +289,9 @@ def encode_command(
     }
     if correlation_id is not None:
         message["correlation_id"] = correlation_id
+    if caller is not None:
+        message["caller"] = caller
+    if callback_url is not None:
+        message["callback_url"] = callback_url
     message["data"] = data
     return encode(message)

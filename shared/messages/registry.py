@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from shared.messages.envelope import COMMANDS, CommandData, CommandSpec
+from shared.messages.envelope import COMMANDS, CommandData, CommandSpec, Scope
 from shared.messages.json_text import JsonText
 
 Data = TypeVar("Data", bound=CommandData)
@@ -17,12 +17,15 @@ def command(
     reads: bool = False,
     creates: bool = False,
     public: bool = True,
+    scope: Scope | None = None,
+    example: dict[str, Any] | None = None,
     needs_session: bool | None = None,
 ) -> Callable[[type[Data]], type[Data]]:
     """Declare a command: the class below becomes the fields of its `data`, its name in snake_case the command's name.
 
-    `needs_session` says that the worker runtime locks the session named in `data` and refuses a missing or closed one;
-    by default true for every writing command that has a `session_id`.
+    `scope` is what a key needs to run it, by default `read` or `publish` as the command reads or writes. `example` is
+    `data` as somebody might send it. `needs_session` says that the worker runtime locks the session named in `data` and
+    refuses a missing or closed one; by default true for every writing command that has a `session_id`.
     """
 
     def enter(data: type[Data]) -> type[Data]:
@@ -38,6 +41,8 @@ def command(
             reads=reads,
             creates=creates,
             public=public,
+            scope=scope or ("read" if reads else "publish"),
+            example=example or {},
             needs_session=(has_session and not reads) if needs_session is None else needs_session,
             verbatim=frozenset(k for k, field in data.model_fields.items() if _holds_json_text(field.annotation)),
         )

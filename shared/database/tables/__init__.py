@@ -1,0 +1,27 @@
+"""Every table, as the migrations must leave it, in a module for each that writes them."""
+
+from shared.database.tables.access import api_keys
+from shared.database.tables.columns import metadata
+from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
+from shared.database.tables.memories import memories, memory_versions
+from shared.database.tables.runtime import handled_messages
+from shared.database.tables.sessions import artifacts, conversation_chunks, session_transitions, sessions
+from shared.database.tables.tasks import agents, tasks
+
+__all__ = [
+    "agents",
+    "api_keys",
+    "artifacts",
+    "conversation_chunks",
+    "dead_letters",
+    "deliveries",
+    "event_log",
+    "events",
+    "handled_messages",
+    "memories",
+    "memory_versions",
+    "metadata",
+    "session_transitions",
+    "sessions",
+    "tasks",
+]

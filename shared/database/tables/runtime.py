@@ -1,0 +1,22 @@
+"""The table of the worker runtime (`shared/bus`), which every worker writes."""
+
+from sqlalchemy import Column, Index, LargeBinary, Table, Text
+
+from shared.database.tables.columns import MOMENT, metadata, moment
+
+# The worker runtime (shared/bus), in the transaction of the command itself: the reply for a repetition, and the events
+# until they are published. One table, since an id must be unique across days; rows go when `expires_at` has passed.
+handled_messages = Table(
+    "handled_messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=True),
+    Column("reply", Text, nullable=False),
+    # [[routing key, event text], …] as JSON text; null once the broker has confirmed them.
+    Column("events", Text, nullable=True),
+    moment("handled_at"),
+    Column("expires_at", MOMENT, nullable=False),
+    Index("handled_messages_expiry", "expires_at"),
+    postgresql_with={"fillfactor": "80", "autovacuum_vacuum_scale_factor": "0.05"},
+)
