@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.session_worker.event_rows import row_of
-from services.session_worker.queries import with_cursor
+from services.session_worker.queries.event_log import with_cursor
 from services.session_worker.store.events import EventLog
 from shared.bus.tail import StreamEvent
 from shared.messages import JsonText
