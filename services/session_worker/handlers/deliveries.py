@@ -1,0 +1,54 @@
+"""Recording verified webhooks."""
+
+from datetime import UTC, datetime
+
+from services.session_worker import store
+from shared.bus.commit import BatchHandler, Reply
+from shared.database import Transaction
+from shared.errors import Rejected
+from shared.messages import Command, rfc3339
+from shared.messages.system import Delivery, ReceiveWebhook, Webhook
+
+
+async def receive_webhook(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
+    """Record verified webhooks; one that was recorded before makes no second event, however long ago that was."""
+    received = rfc3339(datetime.now(UTC))
+    deliveries = {command.message_id: _delivery(command, received) for command in commands}
+    written = await store.deliveries.insert_deliveries(tx, list(deliveries.values()))
+    before = [message_id for message_id in deliveries if message_id not in written]
+    recorded = await store.deliveries.find_recorded(tx, before) if before else {}
+    replies: list[Reply | Rejected] = []
+    for message_id, delivery in deliveries.items():
+        if message_id in recorded:
+            replies.append(Reply({"delivery": recorded[message_id]}))
+        else:
+            # The reply is kept for days, so it does not repeat the payload.
+            replies.append(Reply({"delivery": delivery.model_copy(update={"payload": None})}, [_webhook(delivery)]))
+    return replies
+
+
+def _delivery(command: Command, received: str) -> Delivery:
+    asked: ReceiveWebhook = command.data
+    return Delivery(
+        delivery_id=asked.delivery_id,
+        message_id=command.message_id,
+        source=asked.source,
+        event=asked.event,
+        action=asked.action,
+        received=received,
+        payload=asked.payload,
+    )
+
+
+def _webhook(delivery: Delivery) -> Webhook:
+    assert delivery.payload is not None
+    return Webhook(
+        source=delivery.source,
+        event=delivery.event,
+        action=delivery.action,
+        delivery_id=delivery.delivery_id,
+        payload=delivery.payload,
+    )
+
+
+BATCH_HANDLERS: dict[str, BatchHandler] = {"receive_webhook": receive_webhook}
