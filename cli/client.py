@@ -5,13 +5,14 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
 
 from cli.local.environment import Environment
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 SUBPROTOCOL = "switchyard.v1"
 
@@ -23,6 +24,13 @@ class CallFailed(Exception):
         super().__init__(text)
         self.status = status
         self.problem = problem
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ends with this exits with, as `cli.screen.EXIT_CODES` tells it."""
+        if self.status in (None, 502, 503, 504):
+            return 3
+        return 4 if self.status == 404 else 1
 
 
 class Client:
@@ -83,6 +91,9 @@ class Client:
     @contextmanager
     def socket(self, topics: list[str], since: int | str | None = None) -> Iterator["Feed"]:
         """A WebSocket that is subscribed to these topics."""
+        from websockets.exceptions import WebSocketException
+        from websockets.sync.client import connect
+
         token = self.socket_token()
         try:
             with connect(
@@ -101,7 +112,7 @@ class Client:
 class Feed:
     """The frames of one connection."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: "ClientConnection") -> None:
         self._connection = connection
         self.hello: dict[str, Any] = self.next(10)
 

@@ -7,9 +7,8 @@ from dotenv import dotenv_values
 from rich.markup import escape
 from rich.table import Table
 
-from cli.local.environment import ROOT, SECRETS, Environment
+from cli.local.environment import ENV_FILE, ROOT, SECRETS, Environment
 from cli.screen import out
-from cli.up import ENV_FILE
 
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 

@@ -14,10 +14,9 @@ from typing import Any
 from rich.markup import escape
 
 from cli.client import CallFailed, Client, Feed
-from cli.local.environment import ROOT, Environment
+from cli.local.environment import ENV_FILE, ROOT, Environment
 from cli.local.run_file import present
 from cli.screen import BAD, GOOD, fail, out
-from cli.up import ENV_FILE
 
 # GitHub's own example payloads, where they lie beside the checkout.
 PUSH = ROOT.parent / "shared" / "fixtures" / "github" / "push.json"

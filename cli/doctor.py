@@ -15,13 +15,12 @@ from typing import Any
 from rich.markup import escape
 
 from cli.client import CallFailed, Client
-from cli.local.environment import Environment, available_services, example_secrets
+from cli.local.environment import ENV_FILE, Environment, available_services, example_secrets
 from cli.local.processes import LocalError
 from cli.local.rabbitmq import find_server
 from cli.local.run_file import RunFile, present
 from cli.local.stack import ready
 from cli.screen import BAD, GOOD, out
-from cli.up import ENV_FILE
 
 
 @dataclass(frozen=True)

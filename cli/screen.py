@@ -12,6 +12,10 @@ from cli.local.processes import LocalError
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not reachable or no answer in time, 4 not found."
+)
+
 GOOD = "[green]✓[/]"
 BAD = "[red]✗[/]"
 

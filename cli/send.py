@@ -2,29 +2,45 @@
 
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
-from cli.client import CallFailed, Client
-from cli.local.environment import Environment
-from cli.local.run_file import present
-from cli.screen import err, fail, out
-from cli.up import ENV_FILE
+import typer
+
+from cli.screen import EXIT_CODES, err, fail, out
+
+app = typer.Typer()
 
 
-def send(command: str, fields: list[str], *, data: str | None, wait_s: float, message_id: str | None) -> None:
-    """Run the command and print its result; exit code 1 with the reason when it is refused."""
+@app.command(epilog=EXIT_CODES)
+def send(
+    command: Annotated[str, typer.Argument(help="Such as store_memory; /docs of the API lists them all.")],
+    fields: Annotated[list[str] | None, typer.Argument(help="key=text or key:=JSON.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The data as one JSON object; - reads it from standard input.")
+    ] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the reply; 0 returns at once.")] = 10,
+    message_id: Annotated[str | None, typer.Option(help="The same id again gives the same reply.")] = None,
+) -> None:
+    """Send a command and print its result.
+
+    Example: `switchyard send store_memory session_id=s1 type=fact content='Tests pass' tags:='["ci"]'`
+    """
     try:
-        body = read_data(fields, data)
+        body = read_data(fields or [], data)
     except ValueError as error:
         fail(str(error), 2)
+    from cli.client import CallFailed, Client
+    from cli.local.environment import ENV_FILE, Environment
+    from cli.local.run_file import present
+
     try:
         with Client(present(Environment.load(ENV_FILE))) as client:
-            result = client.command(command, body, wait_s=wait_s, message_id=message_id)
+            result = client.command(command, body, wait_s=wait, message_id=message_id)
     except CallFailed as error:
         err.print(str(error), style="red", markup=False)
         for field in (error.problem or {}).get("details", {}).get("fields", []) if error.problem else []:
             err.print(f"  {field.get('field')}: {field.get('message', field.get('kind', ''))}", markup=False)
-        raise SystemExit(1) from None
+        raise SystemExit(error.exit_code) from None
     if out.is_terminal:
         out.print_json(json.dumps(result))
     else:

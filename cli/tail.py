@@ -2,15 +2,14 @@
 
 import json
 import time
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.markup import escape
 
-from cli.client import CallFailed, Client
-from cli.local.environment import Environment
-from cli.local.run_file import present
-from cli.screen import err, out
-from cli.up import ENV_FILE
+from cli.screen import EXIT_CODES, err, fail, out
+
+app = typer.Typer()
 
 _LONGEST_PAUSE = 10.0
 _SHOWN = 160
@@ -21,8 +20,33 @@ _ENVELOPE = {
 }
 
 
-def tail(topics: list[str], *, since: str | None, as_json: bool, count: int | None) -> None:
-    """Print matching events until interrupted, or `count` of them; comes back by itself after a lost connection."""
+@app.command(epilog=EXIT_CODES)
+def tail(
+    topics: Annotated[
+        list[str] | None, typer.Argument(help="Patterns of routing keys; * is one word, # any number.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Begin after this cursor, or with the `last` event.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", help="End after so many events.")] = None,
+) -> None:
+    """Print events as they happen, until interrupted; comes back by itself after a lost connection.
+
+    Example: `switchyard tail 'memory.#' --since last --json`
+    """
+    from cli.client import CallFailed
+
+    try:
+        follow(topics or ["#"], since=since, as_json=json, count=count)
+    except CallFailed as error:
+        fail(str(error), error.exit_code)
+
+
+def follow(topics: list[str], *, since: str | None, as_json: bool, count: int | None) -> None:
+    """Print matching events until interrupted, or `count` of them. Raises `CallFailed` when the gateway refuses."""
+    from cli.client import CallFailed, Client
+    from cli.local.environment import ENV_FILE, Environment
+    from cli.local.run_file import present
+
     cursor: int | str | None = int(since) if since and since.isdigit() else since
     left = count
     pause = 0.5

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from cli.local import ports
 from cli.local.environment import (
+    ENV_FILE,
     ROOT,
     Environment,
     available_services,
@@ -30,9 +31,8 @@ from cli.local.processes import LocalError, last_lines, rotate
 from cli.local.run_file import RunFile, Running, present
 from cli.local.stack import Stack, ready
 from cli.screen import BAD, GOOD, out
-from shared.settings import WORKERS
+from shared import WORKERS
 
-ENV_FILE = Path(".env")
 DETACHED_LOG = "switchyard.log"
 READY_SECONDS = 120.0
 

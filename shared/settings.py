@@ -6,8 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# In the order of their health ports.
-WORKERS = ("session_worker", "memory_worker", "task_worker", "claude_worker")
+from shared import WORKERS
 
 
 class Settings(BaseSettings):

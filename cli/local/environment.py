@@ -10,13 +10,13 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from cli.local import ports
 from cli.local.processes import LocalError, write_private
-from shared.auth import make_key
-from shared.settings import WORKERS
+from shared import WORKERS
 
 # The checkout: what holds cli/, services/ and migrations/.
 ROOT = Path(__file__).resolve().parents[2]
+# Of the folder a command is called in.
+ENV_FILE = Path(".env")
 
 SECRETS = ("SWITCHYARD_API_KEY", "SWITCHYARD_SECRET", "GITHUB_WEBHOOK_SECRET")
 
@@ -26,6 +26,8 @@ SERVICES = ("ingress", "ws_gateway", *WORKERS)
 
 def random_secret(name: str) -> str:
     """A fresh value for one of `SECRETS`."""
+    from shared.auth import make_key  # its imports would take half of the time of a command
+
     return make_key() if name == "SWITCHYARD_API_KEY" else secrets.token_urlsafe(32)
 
 
@@ -141,6 +143,8 @@ def available_services(root: Path = ROOT) -> list[str]:
 
 def free_environment(**values: str) -> Environment:
     """Settings for a stack beside others: random secrets, and ports that are free now."""
+    from cli.local import ports
+
     base = ports.free_port(offsets=(0, 1, *(11 + index for index in range(len(WORKERS)))))
     made = {name: random_secret(name) for name in SECRETS}
     made["SWITCHYARD_INGRESS_PORT"] = str(base)

@@ -13,7 +13,7 @@ import psutil
 
 from cli.local.environment import Environment
 from cli.local.processes import LocalError, write_private
-from shared.settings import WORKERS
+from shared import WORKERS
 
 
 @dataclass(frozen=True)

@@ -93,17 +93,17 @@ def test_a_sent_command_is_shown_by_tail(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "code", "said"),
     [
-        (["store_memory", "session_id=nowhere", "type=fact", "content=x"], "404 not_found"),
-        (["store_memory", "session_id=s1"], "422 invalid"),
-        (["no_such_command"], "422 invalid: there is no command"),
+        (["store_memory", "session_id=nowhere", "type=fact", "content=x"], 4, "404 not_found"),
+        (["store_memory", "session_id=s1"], 1, "422 invalid"),
+        (["no_such_command"], 1, "422 invalid: there is no command"),
     ],
 )
-def test_a_refused_command_is_an_error_with_its_reason(stack: Stack, words: list[str], said: str) -> None:
+def test_a_refused_command_is_an_error_with_its_reason(stack: Stack, words: list[str], code: int, said: str) -> None:
     done = command(stack, "send", *words)
 
-    assert done.returncode == 1
+    assert done.returncode == code
     assert said in done.stderr
 
 
@@ -112,5 +112,5 @@ def test_a_switchyard_that_is_away_is_said_so() -> None:
     words = [sys.executable, "-m", "cli.main", "send", "list_sessions"]
     done = subprocess.run(words, cwd="/", env=env, capture_output=True, text=True, timeout=60)
 
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "Is it running? `make up`" in done.stderr
