@@ -135,6 +135,9 @@ class CommandSpec:
     example: dict[str, Any]
     # Whether the command's session must exist and be open before its handler runs.
     needs_session: bool
+    # Hints for the tools: whether it takes away what can't be had back, whether doing it again changes nothing more.
+    destructive: bool
+    idempotent: bool
     verbatim: frozenset[str]
 
     @property

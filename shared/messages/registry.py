@@ -20,12 +20,16 @@ def command(
     scope: Scope | None = None,
     example: dict[str, Any] | None = None,
     needs_session: bool | None = None,
+    destructive: bool = False,
+    idempotent: bool | None = None,
 ) -> Callable[[type[Data]], type[Data]]:
     """Declare a command: the class below becomes the fields of its `data`, its name in snake_case the command's name.
 
     `scope` is what a key needs to run it, by default `read` or `publish` as the command reads or writes. `example` is
     `data` as somebody might send it. `needs_session` says that the worker runtime locks the session named in `data` and
-    refuses a missing or closed one; by default true for every writing command that has a `session_id`.
+    refuses a missing or closed one; by default true for every writing command that has a `session_id`. `destructive`
+    says that it takes away what can't be had back, `idempotent` (by default of reading commands only) that doing it
+    again with the same data changes nothing more.
     """
 
     def enter(data: type[Data]) -> type[Data]:
@@ -44,6 +48,8 @@ def command(
             scope=scope or ("read" if reads else "publish"),
             example=example or {},
             needs_session=(has_session and not reads) if needs_session is None else needs_session,
+            destructive=destructive,
+            idempotent=reads if idempotent is None else idempotent,
             verbatim=frozenset(k for k, field in data.model_fields.items() if _holds_json_text(field.annotation)),
         )
         return data
