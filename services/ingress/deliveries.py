@@ -12,6 +12,7 @@ from services.ingress.prefer import wait_of
 from services.ingress.schemas import ERRORS, SECURED, accepted_response, json_response, result_members
 from shared.messages import encode, spec_of
 from shared.messages.envelope import Scope
+from shared.messages.system import DeadLetterId
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=4_000)]
@@ -83,6 +84,32 @@ def delivery_router(commands: CommandDoor, access: Access, bodies: BodyReader) -
     )
     async def list_dead_letters(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
         return await run(request, "list_dead_letters", _given(limit=limit, cursor=cursor), "read")
+
+    @routes.get(
+        "/api/dead-letters/redrive",
+        tags=["dead letters"],
+        operation_id="get_redrive",
+        summary="Which of these dead letters wait to be published again, which were, and which lie here as they came",
+        response_class=Response,
+        responses={200: json_response("ids by state", result_members(spec_of("get_redrive")))},
+        openapi_extra=SECURED,
+    )
+    async def get_redrive(
+        request: Request, dead_letter_id: Annotated[list[DeadLetterId], Query(max_length=1000)]
+    ) -> Response:
+        return await run(request, "get_redrive", encode({"dead_letter_ids": dead_letter_id}), "read")
+
+    @routes.get(
+        "/api/dead-letters/{dead_letter_id}",
+        tags=["dead letters"],
+        operation_id="get_dead_letter",
+        summary="One dead letter with its headers and its body as text",
+        response_class=Response,
+        responses={200: json_response("the dead letter", result_members(spec_of("get_dead_letter")))},
+        openapi_extra=SECURED,
+    )
+    async def get_dead_letter(request: Request, dead_letter_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Response:
+        return await run(request, "get_dead_letter", encode({"dead_letter_id": dead_letter_id}), "read")
 
     @routes.post(
         "/api/dead-letters/redrive",

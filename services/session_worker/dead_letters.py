@@ -10,14 +10,15 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from services.session_worker.store.dead_letters import KeptLetter, Letter
+from services.session_worker.store.dead_letters import FoundLetter, KeptLetter, Letter
 from shared.bus.topology import COMMANDS, DEAD_LETTERS
 from shared.errors import Rejected, invalid
 from shared.messages import rfc3339
-from shared.messages.system import DeadLetter, DeadLetterAdded
+from shared.messages.system import DeadLetter, DeadLetterAdded, WholeDeadLetter
 
-# How much of a body is shown, as it is stored and as text.
+# How much of a body is shown, as it is stored and as text: in a list or an event, and of one letter.
 BEGINNING = 10_000
+MUCH = 1_000_000
 
 # Headers that tell how a message came here; a redriven one starts without them.
 _HISTORY = (
@@ -127,10 +128,22 @@ def as_noun(letter: KeptLetter) -> DeadLetter:
         exchange=letter.exchange,
         routing_key=letter.routing_key,
         reason=letter.reason,
-        body=_shown(letter.body, letter.content_encoding),
+        body=_shown(letter.body, letter.content_encoding, BEGINNING),
         attempts=letter.attempts,
         created=rfc3339(letter.created),
         redriven=rfc3339(letter.redriven) if letter.redriven else None,
+    )
+
+
+def as_whole(found: FoundLetter) -> WholeDeadLetter:
+    """A dead letter with all that is known of it."""
+    letter = found.letter
+    return WholeDeadLetter(
+        **{**as_noun(letter).__dict__, "body": _shown(letter.body, letter.content_encoding, MUCH)},
+        headers=letter.headers,
+        content_encoding=letter.content_encoding,
+        size=found.size,
+        waiting=found.waiting,
     )
 
 
@@ -146,12 +159,12 @@ def added(letter: KeptLetter) -> DeadLetterAdded:
     )
 
 
-def _shown(body: bytes, encoding: str | None) -> str:
-    """The first 10,000 bytes of a body as text, decompressed if need be; bytes that are no text become U+FFFD."""
+def _shown(body: bytes, encoding: str | None, length: int) -> str:
+    """The first `length` bytes of a body as text, decompressed if need be; bytes that are no text become U+FFFD."""
     if encoding == "gzip":
         with suppress(zlib.error):  # not gzip after all: shown as it is
-            body = zlib.decompressobj(wbits=31).decompress(body, BEGINNING)
-    return _text(body[:BEGINNING].decode(errors="replace"))
+            body = zlib.decompressobj(wbits=31).decompress(body, length)
+    return _text(body[:length].decode(errors="replace"))
 
 
 def _text(text: str) -> str:

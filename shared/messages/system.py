@@ -36,6 +36,20 @@ class DeadLetter(Model):
     redriven: str | None
 
 
+class WholeDeadLetter(DeadLetter):
+    """A dead letter with all that is known of it; `body` is up to its first million bytes."""
+
+    headers: dict[str, Any]
+    content_encoding: str | None
+    # Bytes of the body as it is kept.
+    size: int
+    # Whether it is about to be published again.
+    waiting: bool
+
+
+DeadLetterId = Annotated[int, Field(ge=1, lt=2**63)]
+
+
 @command("webhook", result={"delivery": Delivery}, public=False, needs_session=False)
 class ReceiveWebhook(CommandData):
     """Record a verified webhook once, and tell of it as an event."""
@@ -93,11 +107,25 @@ class ListDeadLetters(CommandData):
     cursor: Cursor | None = None
 
 
+@command("session", result={"dead_letter": WholeDeadLetter}, reads=True, public=False)
+class GetDeadLetter(CommandData):
+    """One dead letter with its headers and its body as text."""
+
+    dead_letter_id: DeadLetterId
+
+
+@command("session", result={"waiting": list[int], "redriven": list[int], "kept": list[int]}, reads=True, public=False)
+class GetRedrive(CommandData):
+    """Which of these dead letters wait to be published again, which were, and which lie here as they came."""
+
+    dead_letter_ids: Annotated[list[DeadLetterId], Field(max_length=1000)]
+
+
 @command("session", result={"redriven": int}, public=False, needs_session=False)
 class RedriveDeadLetters(CommandData):
     """Publish dead letters again, to the exchange and routing key they came by."""
 
-    dead_letter_ids: Annotated[list[int], Field(max_length=1000)] | None = None
+    dead_letter_ids: Annotated[list[DeadLetterId], Field(max_length=1000)] | None = None
 
 
 class Webhook(Event):

@@ -40,6 +40,14 @@ class KeptLetter(NamedTuple):
     redriven: datetime | None
 
 
+class FoundLetter(NamedTuple):
+    """A dead letter, the bytes of its whole body, and whether it waits to be published again."""
+
+    letter: KeptLetter
+    size: int
+    waiting: bool
+
+
 _COLUMNS = """id, message_id, exchange, routing_key, reason, headers, {body} as body, content_encoding, attempts,
     created, redriven"""
 _SHORT = _COLUMNS.format(body="substring(body for :beginning)")
@@ -63,6 +71,17 @@ _REASON = text("""
 
 # Dead letters, the newest first, by the primary key.
 _LIST = text(f"select {_SHORT} from dead_letters where id < :before order by id desc limit :limit")  # noqa: S608
+
+# One dead letter with the size of its whole body, by the primary key.
+_FIND = text(f"""
+    select {_SHORT}, octet_length(body) as size, redrive_due is not null as waiting from dead_letters where id = :id
+""")  # noqa: S608
+
+# What became of dead letters that were to be published again, by the primary key.
+_STATES = text("""
+    select id, redriven is not null as redriven, redrive_due is not null as waiting
+    from dead_letters where id = any(:ids) order by id
+""")
 
 # Mark dead letters to be published again; those that wait for it already, or were, keep their mark. By the primary key,
 # or all of the table.
@@ -107,6 +126,23 @@ async def list_letters(tx: Transaction, before: int | None, limit: int, beginnin
     """Up to `limit` dead letters with ids below `before`, the newest first; of each body `beginning` bytes."""
     values = {"before": _LAST if before is None else before, "limit": limit, "beginning": beginning}
     return [_letter(row) for row in await tx.execute(_LIST, values)]
+
+
+async def find_letter(tx: Transaction, letter_id: int, beginning: int) -> FoundLetter | None:
+    """A dead letter with the first `beginning` bytes of its body; None when there is none."""
+    row = (await tx.execute(_FIND, {"id": letter_id, "beginning": beginning})).one_or_none()
+    if row is None:
+        return None
+    letter = {name: row._mapping[name] for name in KeptLetter._fields}
+    return FoundLetter(KeptLetter(**{**letter, "body": bytes(row.body)}), row.size, row.waiting)
+
+
+async def redrive_states(tx: Transaction, ids: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """Of these dead letters: which wait to be published again, which were, and which do neither."""
+    rows = list(await tx.execute(_STATES, {"ids": ids}))
+    waiting = [row.id for row in rows if row.waiting]
+    redriven = [row.id for row in rows if row.redriven and not row.waiting]
+    return waiting, redriven, [row.id for row in rows if not row.waiting and not row.redriven]
 
 
 async def ask_redrive(tx: Transaction, ids: list[int] | None) -> int:
