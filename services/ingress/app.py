@@ -11,6 +11,7 @@ from services.ingress.commands import CommandDoor
 from services.ingress.diversion import Diversion
 from services.ingress.front import Front
 from services.ingress.intake import Intake
+from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
 from services.ingress.openapi import add_openapi
 from services.ingress.pages import Readiness, health_router
@@ -48,6 +49,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     bodies = BodyReader()
     commands = CommandDoor(access, intake, bodies)
     webhooks = WebhookDoor(sources, access, intake, commands, bodies)
+    mcp = McpDoor(access, commands, bodies, origins=settings.origins, version=__version__)
 
     def gauges() -> dict[str, tuple[str, float]]:
         return {
@@ -74,7 +76,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     api.include_router(health_router(readiness, metrics.text, __version__))
     add_openapi(api)
     server = make_server(
-        Front(api, webhooks, commands, metrics, traced=settings.otlp_endpoint is not None),
+        Front(api, webhooks, commands, mcp, metrics, traced=settings.otlp_endpoint is not None),
         settings.host,
         settings.ingress_port,
         on_stopping=intake.hurry,
@@ -83,7 +85,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    background = [asyncio.create_task(work.run()) for work in (publisher, way, intake)]
+    background = [asyncio.create_task(work.run()) for work in (publisher, way, intake, mcp)]
     for task in background:
         task.add_done_callback(lambda _: server.stop())
     try:

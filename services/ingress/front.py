@@ -11,6 +11,7 @@ from opentelemetry.propagate import extract
 from services.ingress.bodies import ClientGone
 from services.ingress.calls import Call
 from services.ingress.commands import CommandDoor
+from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
 from services.ingress.problems import Answer, internal, not_allowed, problem
 from services.ingress.server import send_answer
@@ -31,11 +32,19 @@ class Front:
     """The ASGI application that the server runs."""
 
     def __init__(
-        self, api: FastAPI, webhooks: WebhookDoor, commands: CommandDoor, metrics: Metrics, *, traced: bool = False
+        self,
+        api: FastAPI,
+        webhooks: WebhookDoor,
+        commands: CommandDoor,
+        mcp: McpDoor,
+        metrics: Metrics,
+        *,
+        traced: bool = False,
     ) -> None:
         self._api = api
         self._webhooks = webhooks
         self._commands = commands
+        self._mcp = mcp
         self._metrics = metrics
         self._traced = traced
 
@@ -53,6 +62,8 @@ class Front:
             await self._hot("/api/commands/{command}", self._commands.on_named, scope, receive, send, path[14:])
         elif path == "/api/commands":
             await self._hot("/api/commands", self._commands.on_form, scope, receive, send)
+        elif path == "/mcp":
+            await self._hot("/mcp", self._mcp.on_request, scope, receive, send)
         else:
             await self._cold(scope, receive, send)
 
@@ -62,7 +73,8 @@ class Front:
         started = perf_counter()
         call = Call(scope, receive)
         try:
-            if scope["method"] != "POST":
+            # MCP clients learn from 401 that they need a key, whatever they begin with.
+            if scope["method"] != "POST" and route != "/mcp":
                 answer = problem(not_allowed(scope, _ALLOWED.get(route, "POST")), call.trace_id, status=405)
             else:
                 answer = await (handler(call, *names) if not self._traced else _traced(route, call, handler, names))

@@ -9,6 +9,7 @@ from shared.errors import ERROR_CODES
 from shared.messages import CommandSpec, spec_of
 
 REFERENCE = "#/components/schemas/{model}"
+_WITHIN = "#/$defs/{model}"
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "type": "object",
@@ -80,16 +81,21 @@ def data_schema(spec: CommandSpec) -> dict[str, Any]:
     return spec.data.model_json_schema(ref_template=REFERENCE)
 
 
-def result_members(spec: CommandSpec) -> dict[str, Any]:
+def result_schema_alone(spec: CommandSpec) -> dict[str, Any]:
+    """The schema of a command's result, complete in itself."""
+    return result_members(spec, _WITHIN)
+
+
+def result_members(spec: CommandSpec, reference: str = REFERENCE) -> dict[str, Any]:
     """The schema of a command's result, with the schemas it refers to under `$defs`."""
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {}
     for name, kind in spec.result.items():
-        schema = TypeAdapter(kind).json_schema(ref_template=REFERENCE, mode="serialization")
+        schema = TypeAdapter(kind).json_schema(ref_template=reference, mode="serialization")
         definitions |= schema.pop("$defs", {})
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             definitions[kind.__name__] = schema
-            schema = {"$ref": REFERENCE.format(model=kind.__name__)}
+            schema = {"$ref": reference.format(model=kind.__name__)}
         properties[name] = schema
     return {"type": "object", "properties": properties, "required": list(properties), "$defs": definitions}
 

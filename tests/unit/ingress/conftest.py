@@ -1,6 +1,8 @@
 """The doors without server and broker: everything else is real, and what is kept lies in the spool."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from services.ingress.commands import CommandDoor
 from services.ingress.diversion import Diversion
 from services.ingress.front import Front
 from services.ingress.intake import Intake
+from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
 from services.ingress.sources import load
 from services.ingress.spool import Spool
@@ -143,6 +146,7 @@ class Doors:
 async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Makes doors, with how much their spool may hold."""
     spools: list[Spool] = []
+    running: list[asyncio.Task[None]] = []
 
     async def make(max_bytes: int = 1 << 30) -> Doors:
         toml = tmp_path / "switchyard.toml"
@@ -158,9 +162,15 @@ async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         sources = load(toml, {"GITHUB_WEBHOOK_SECRET": GITHUB_SECRET})
         webhooks = WebhookDoor(sources, access, intake, commands, bodies)
         api = make_api(commands, access, bodies, gateway_url="ws://127.0.0.1:8001/ws", version="1.2.3")
-        return Doors(Front(api, webhooks, commands, Metrics(dict)), spool)
+        mcp = McpDoor(access, commands, bodies, origins=["https://switchyard.example"], version="1.2.3")
+        running.append(asyncio.create_task(mcp.run()))
+        return Doors(Front(api, webhooks, commands, mcp, Metrics(dict)), spool)
 
     yield make
+    for task in running:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     for spool in spools:
         await spool.close()
 
