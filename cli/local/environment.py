@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Of the folder a command is called in.
 ENV_FILE = Path(".env")
 
-SECRETS = ("SWITCHYARD_API_KEY", "SWITCHYARD_SECRET", "GITHUB_WEBHOOK_SECRET")
+SECRETS = ("SWITCHYARD_API_KEY", "SWITCHYARD_SECRET", "GITHUB_WEBHOOK_SECRET", "SWITCHYARD_CALLBACK_SECRET")
 
 # The order of the log's prefixes.
 SERVICES = ("ingress", "ws_gateway", *WORKERS)
@@ -28,7 +29,14 @@ def random_secret(name: str) -> str:
     """A fresh value for one of `SECRETS`."""
     from shared.auth import make_key  # its imports would take half of the time of a command
 
-    return make_key() if name == "SWITCHYARD_API_KEY" else secrets.token_urlsafe(32)
+    match name:
+        case "SWITCHYARD_API_KEY":
+            return make_key()
+        case "SWITCHYARD_CALLBACK_SECRET":
+            # As Standard Webhooks writes them; 33 bytes take no `=` at the end.
+            return f"whsec_{b64encode(secrets.token_bytes(33)).decode()}"
+        case _:
+            return secrets.token_urlsafe(32)
 
 
 def make_env_file(path: Path, example: Path = ROOT / ".env.example") -> bool:
@@ -55,7 +63,7 @@ def complete_env_file(path: Path, environment: "Environment") -> list[str]:
 
 def example_secrets(values: Mapping[str, str]) -> list[str]:
     """The names of secrets that still have the value everybody knows from `.env.example`."""
-    return [name for name in SECRETS if "replace-me" in values.get(name, "").replace("_", "-")]
+    return [name for name in SECRETS if re.search(r"replace[-_+]me", values.get(name, ""))]
 
 
 @dataclass(frozen=True)

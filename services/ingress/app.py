@@ -25,6 +25,7 @@ from shared.auth import KeyRing
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
 from shared.logs import get_logger
+from shared.targets import Allowed
 
 log = get_logger()
 
@@ -47,7 +48,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     intake = Intake(publisher, rpc, spool, way)
     access = Access(KeyRing(settings.api_key.get_secret_value()), settings.secret.get_secret_value(), folder)
     bodies = BodyReader()
-    commands = CommandDoor(access, intake, bodies)
+    commands = CommandDoor(access, intake, bodies, Allowed.of(settings.callback_allow))
     webhooks = WebhookDoor(sources, access, intake, commands, bodies)
     mcp = McpDoor(access, commands, bodies, origins=settings.origins, version=__version__)
 

@@ -18,9 +18,11 @@ from services.ingress.prefer import wait_of
 from services.ingress.problems import Answer, from_error
 from shared.auth import Caller
 from shared.errors import Rejected, invalid
-from shared.messages import CommandSpec, check_json, encode, new_id, spec_of
+from shared.messages import CommandSpec, JsonText, check_json, encode, new_id, spec_of
+from shared.messages.callbacks import CallbackUrl
 from shared.messages.envelope import MAX_HOPS, Id, Priority, Trust, invalid_fields, validate_data
 from shared.messages.json_text import slices
+from shared.targets import Allowed, target_of
 
 DEFAULT_WAIT_SECONDS = 10.0
 MAX_WAIT_SECONDS = 60.0
@@ -46,7 +48,7 @@ class CommandForm(BaseModel):
     hops: Annotated[int, Field(ge=0)] = 0
     trust: Trust = "trusted"
     wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] | None = None
-    callback_url: Any = None
+    callback_url: CallbackUrl | None = None
 
 
 class Outcome(NamedTuple):
@@ -60,10 +62,12 @@ class Outcome(NamedTuple):
 class CommandDoor:
     """Runs commands for callers."""
 
-    def __init__(self, access: Access, intake: Intake, bodies: BodyReader) -> None:
+    def __init__(self, access: Access, intake: Intake, bodies: BodyReader, callbacks: Allowed | None = None) -> None:
+        """`callbacks`: which targets callbacks may go to beside the public ones; None: none."""
         self._access = access
         self._intake = intake
         self._bodies = bodies
+        self._callbacks = callbacks or Allowed()
 
     async def on_named(self, call: Call, name: str) -> Answer:
         """`POST /api/commands/{command}`: the body is the command's data."""
@@ -87,11 +91,6 @@ class CommandDoor:
             form = CommandForm.model_validate(document)
         except ValidationError as error:
             raise invalid_fields(error, "the command") from None
-        if "callback_url" in document:
-            raise invalid(
-                "callback_url is not supported yet; wait for the reply, or ask GET /api/commands/{message_id}",
-                fields=[{"field": "callback_url", "fault": "not supported yet", "kind": "unsupported"}],
-            )
         spec = public_spec(form.command)
         require_scope(caller, spec)
         if form.hops >= MAX_HOPS:
@@ -106,6 +105,7 @@ class CommandDoor:
                 "correlation_id",
                 "hops",
                 "trust",
+                "callback_url",
             },
             exclude_none=True,
         )
@@ -132,12 +132,16 @@ class CommandDoor:
         document = check_json(data)
         if not isinstance(document, dict):
             raise invalid(f"the data of {spec.name} is an object")
-        validate_data(spec, document, data)
-        del document  # not carried through the wait for the reply
+        asked = validate_data(spec, document, data)
+        for url in ((envelope or {}).get("callback_url"), getattr(asked, "callback_url", None)):
+            if url is not None:
+                target_of(url, self._callbacks)
+        del document, asked  # not carried through the wait for the reply
         given = {"sender_agent_id": sender(call, caller), **(envelope or {})}
         key = call.text(b"idempotency-key")
         given["message_id"] = outgoing.check_message_id(given.get("message_id") or key or new_id())
         call.notes.update(command=spec.name, message_id=given["message_id"], caller=caller.name)
+        call_back = given.pop("callback_url", None) if spec.reads else None
         message = outgoing.command(spec, given, data, call.traceparent)
         patience = min(DEFAULT_WAIT_SECONDS if wait is None else wait, MAX_WAIT_SECONDS)
         if spec.reads:
@@ -145,7 +149,10 @@ class CommandDoor:
             reply: bytes | None = await self._intake.query(spec, message, patience or DEFAULT_WAIT_SECONDS)
         else:
             reply = await self._intake.ask(spec, message, patience)
-        return Outcome(message.message_id) if reply is None else read_reply(message.message_id, reply)
+        outcome = Outcome(message.message_id) if reply is None else read_reply(message.message_id, reply)
+        if call_back is not None:
+            await self._intake.keep(await outgoing.pack(_send_callback(call_back, spec, given, outcome, call)))
+        return outcome
 
     async def status(self, call: Call, caller: Caller, message_id: str) -> Answer:
         """`GET /api/commands/{message_id}`: what became of a command; `not_found` when nobody knows it."""
@@ -177,6 +184,16 @@ class CommandDoor:
             return await self._intake.holds(message_id)
         except sqlite3.Error:
             return False
+
+
+def _send_callback(
+    url: str, spec: CommandSpec, given: dict[str, Any], outcome: Outcome, call: Call
+) -> outgoing.Outgoing:
+    """The command that has a reading command's reply sent to a URL: no transaction of its own could owe it."""
+    reply = {"error": outcome.error} if outcome.error is not None else {"result": JsonText(outcome.result or b"{}")}
+    data = encode({"url": url, "message_id": outcome.message_id, "command": spec.name, **reply})
+    envelope = {"message_id": new_id(), "sender_agent_id": given["sender_agent_id"]}
+    return outgoing.command(spec_of("send_callback"), envelope, data, call.traceparent)
 
 
 def public_spec(name: str) -> CommandSpec:

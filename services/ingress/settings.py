@@ -21,6 +21,11 @@ class IngressSettings(DoorSettings):
     config: Path = Field(
         Path("switchyard.toml"), alias="SWITCHYARD_CONFIG", description="the file that declares webhook sources"
     )
+    callback_allow: str = Field(
+        "",
+        alias="SWITCHYARD_CALLBACK_ALLOW",
+        description="targets of callbacks that are allowed though they are not public: hosts, addresses, networks",
+    )
     spool_max_bytes: int = Field(
         1 << 30,
         alias="SWITCHYARD_SPOOL_MAX_BYTES",

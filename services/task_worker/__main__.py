@@ -1,9 +1,9 @@
 """`python -m services.task_worker`."""
 
 from services.task_worker.app import run
+from services.task_worker.settings import TaskWorkerSettings
 from shared.bus.service import serve
-from shared.settings import Settings
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = TaskWorkerSettings()
     serve(lambda: run(settings))

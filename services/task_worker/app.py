@@ -1,15 +1,19 @@
 """The composition of the task worker."""
 
+from services.task_worker.callbacks.service import expire_callbacks, send_callbacks
+from services.task_worker.callbacks.signing import Signer
 from services.task_worker.handlers import HANDLERS
 from services.task_worker.queries import QUERIES
+from services.task_worker.settings import TaskWorkerSettings
 from shared.bus.service import Timer, run_worker
-from shared.settings import Settings
+from shared.targets import Allowed
 
 NAME = "task_worker"
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: TaskWorkerSettings) -> None:
     """Run until SIGTERM."""
+    sending = send_callbacks(Signer(settings.callback_secret.get_secret_value()), Allowed.of(settings.callback_allow))
     await run_worker(
         settings,
         NAME,
@@ -17,4 +21,5 @@ async def run(settings: Settings) -> None:
         handlers=HANDLERS,
         queries=QUERIES,
         timers=[Timer("expire_leases", seconds=5)],
+        background=[sending, expire_callbacks],
     )

@@ -1,6 +1,7 @@
 """The task worker's writing commands."""
 
 from services.task_worker import store, tasks
+from services.task_worker.callbacks.commands import send_callback
 from shared.bus.commit import Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected
@@ -58,5 +59,5 @@ async def _unknown_agent(tx: Transaction, name: str) -> Rejected:
 
 
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler for handler in (delegate_task, claim_task, complete_task, expire_leases)
+    handler.__name__: handler for handler in (delegate_task, claim_task, complete_task, expire_leases, send_callback)
 }

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from services.task_worker import store, tasks
+from services.task_worker.callbacks.commands import list_callbacks
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
@@ -29,4 +30,4 @@ async def list_tasks(tx: Transaction, command: Command) -> dict[str, Any]:
     return {"tasks": page, "next": cursor_after(last.created, last.task_id) if last else None}
 
 
-QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (get_task, list_tasks)}
+QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (get_task, list_tasks, list_callbacks)}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from shared.bus import handled
+from shared.bus.callbacks import CallbackOwed, command_reply, kept
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError, conflict, not_found
 from shared.messages import Command, Event, encode
@@ -21,11 +22,12 @@ OPEN = ("active", "paused")
 
 @dataclass(slots=True)
 class Reply:
-    """What a handler answers: the result, the events, and what to add to its session's counters."""
+    """What a handler answers: the result, the events, what to add to its session's counters, and the callbacks owed."""
 
     result: dict[str, Any]
     events: list[Event] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    callbacks: list[CallbackOwed] = field(default_factory=list)
 
 
 Handler = Callable[[Transaction, Command], Awaitable[Reply]]
@@ -43,11 +45,12 @@ class Publication(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a command: its reply's text, and the events the broker has not confirmed yet."""
+    """What became of a command: its reply's text, the events the broker has not confirmed yet, how many callbacks."""
 
     reply: bytes
     events: list[Publication]
     outcome: str
+    callbacks: int = 0
 
 
 class SessionMissing(SwitchyardError):
@@ -180,6 +183,7 @@ def _neighbours(commands: list[Command], at: int) -> list[Command]:
     end = at + 1
     while end < len(commands) and commands[end].spec is commands[at].spec:
         end += 1
+        owed: list[handled.Callback] = []
     return commands[at:end]
 
 
@@ -193,6 +197,9 @@ def _obstacle(command: Command, statuses: dict[str, str], *, patient: Set[str]) 
     if status not in OPEN:
         return conflict(f"session {session_id!r} is {status}; nothing can be written to it", status=status)
     return None
+            callbacks = [kept(each, command.message_id) for each in _owed(command, reply)]
+            outcome.callbacks = len(callbacks)
+            owed += callbacks
 
 
 def _repeat(command: Command, record: handled.Handled) -> Outcome:
@@ -211,6 +218,7 @@ def _replies(
     """The commands that were done, each with its reply."""
     return [(command, reply) for command in commands if isinstance(reply := answers[command.message_id], Reply)]
 
+        await handled.keep_callbacks(tx, owed)
 
 async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) -> None:
     """Stamp every event with what its command says of it, and number those of each session without a gap."""
@@ -235,6 +243,15 @@ async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) 
     if len(others) > 1:
         await handled.lock_sessions(tx, sorted(others))
     last = await handled.count_events(tx, {session_id: dict(counts) for session_id, counts in sessions.items()})
+def _owed(command: Command, reply: Reply | Rejected) -> list[CallbackOwed]:
+    """The callbacks a command owes: those its handler names, and its reply's own if its sender gave a URL."""
+    owed = [] if isinstance(reply, Rejected) else reply.callbacks
+    if command.callback_url is None:
+        return owed
+    told = {"error": reply.as_error()} if isinstance(reply, Rejected) else {"result": reply.result}
+    return [*owed, command_reply(command.callback_url, command.message_id, command.spec.name, **told)]
+
+
     following = {session_id: last[session_id] - sessions[session_id]["events"] for session_id in last}
     for _, reply in replies:
         for event in reply.events:

@@ -38,6 +38,17 @@ class Record(NamedTuple):
 _FIND = """
     select message_id, fingerprint, reply, events from handled_messages
     where message_id = any (array(select json_array_elements_text(%s)))
+
+
+class Callback(NamedTuple):
+    """A callback to be kept; `body` is the text that is POSTed."""
+
+    id: str
+    type: str
+    url: str
+    body: str
+    message_id: str
+    task_id: str | None
 """
 
 # The sessions a batch is about, in sorted order so that two batches never wait for each other. Not FOR UPDATE: rows
@@ -86,6 +97,13 @@ async def lock_sessions(tx: Transaction, session_ids: Sequence[str]) -> dict[str
     cursor = await (await psycopg_of(tx)).execute(_LOCK_SESSIONS, [_json(session_ids)])
     return dict(await cursor.fetchall())
 
+# Callbacks owed by commands of this batch, due at once.
+_KEEP_CALLBACKS = """
+    insert into callbacks (id, type, url, body, message_id, task_id)
+    select id, type, url, body, message_id, task_id
+    from json_to_recordset(%s) as c (id text, type text, url text, body text, message_id text, task_id text)
+"""
+
 
 async def count_events(tx: Transaction, sessions: dict[str, dict[str, int]]) -> dict[str, int]:
     """Add each session's counts (`events` and the counters); returns the number of its last event by id."""
@@ -123,3 +141,9 @@ async def mark_published(tx: Transaction, message_ids: Sequence[str]) -> None:
 
 def _json(value: Sequence[Any]) -> Json:
     return Json(value, dumps=encode)
+async def keep_callbacks(tx: Transaction, callbacks: Sequence[Callback]) -> None:
+    """Keep callbacks for the task worker to send."""
+    if callbacks:
+        await (await psycopg_of(tx)).execute(_KEEP_CALLBACKS, [_json([each._asdict() for each in callbacks])])
+
+

@@ -32,6 +32,8 @@ class Context:
     settings: Settings
     database: Database
     publisher: Publisher
+    # Set whenever the worker has committed a callback.
+    callbacks_owed: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ async def run_worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,
         handlers=handlers, batch_handlers=batch_handlers or {},
     )  # fmt: skip
-    context = Context(name, settings, database, publisher)
+    context = Context(name, settings, database, publisher, worker.callbacks_owed)
 
     async def database_fault() -> str | None:
         try:

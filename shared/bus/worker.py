@@ -70,6 +70,7 @@ class Worker:
         # Something that was taken will never be acknowledged.
         self._stuck = False
         self.connected = False
+        self.callbacks_owed = asyncio.Event()
 
     def stop(self) -> None:
         """Take nothing more; `run` returns when what is in hand is done."""
@@ -206,6 +207,8 @@ class Worker:
         by_id = dict(zip(first, answers, strict=True))
         outcomes = [(message_id, answer) for message_id, answer in by_id.items() if isinstance(answer, Outcome)]
         sent = self._outbox.send([outcome for _, outcome in outcomes])
+        if any(outcome.callbacks for _, outcome in outcomes):
+            self.callbacks_owed.set()
         missing, done = [], []
         for item in batch:
             answer = by_id[item.command.message_id]

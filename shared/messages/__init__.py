@@ -1,6 +1,6 @@
 """Every message of the project, declared once: the command registry, the nouns, and one class for each event."""
 
-from shared.messages import memory, session, system, task  # noqa: F401  (declares the commands)
+from shared.messages import callbacks, memory, session, system, task  # noqa: F401  (declares the commands)
 from shared.messages.envelope import (
     COMMANDS,
     Command,

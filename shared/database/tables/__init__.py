@@ -1,6 +1,7 @@
 """Every table, as the migrations must leave it, in a module for each that writes them."""
 
 from shared.database.tables.access import api_keys
+from shared.database.tables.callbacks import callback_attempts, callbacks
 from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
 from shared.database.tables.memories import memories, memory_versions
@@ -14,6 +15,8 @@ __all__ = [
     "artifacts",
     "conversation_chunks",
     "dead_letters",
+    "callback_attempts",
+    "callbacks",
     "deliveries",
     "event_log",
     "events",

@@ -51,7 +51,7 @@ def test_secrets_that_are_set_nowhere_are_added_to_an_env_file(file: Path) -> No
     file.write_text("SWITCHYARD_API_KEY=mine\nSWITCHYARD_SECRET=\n")
     environment = Environment.load(file, {"GITHUB_WEBHOOK_SECRET": "from outside"})
 
-    assert complete_env_file(file, environment) == ["SWITCHYARD_SECRET"]
+    assert complete_env_file(file, environment) == ["SWITCHYARD_SECRET", "SWITCHYARD_CALLBACK_SECRET"]
 
     values = Environment.load(file, {})
     assert values.get("SWITCHYARD_API_KEY") == "mine"
