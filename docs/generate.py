@@ -1,4 +1,4 @@
-"""Write, or with `--check` compare, the generated documents: `docs/asyncapi.yaml` and `docs/openapi.json`."""
+"""Write, or with `--check` compare, the generated documents: AsyncAPI, OpenAPI, and OpenAPI for ChatGPT Actions."""
 
 import json
 import sys
@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from services.ingress.actions import actions
 from services.ingress.openapi import document as openapi_document
+from shared import __version__
 from shared.bus import topology
 from shared.messages import COMMANDS, EVENTS, CommandSpec, Event
 from shared.messages.envelope import OPTIONAL, CommandEnvelope
@@ -98,9 +100,14 @@ def _pointer(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "asyncapi.yaml": lambda: yaml.safe_dump(asyncapi_document(), sort_keys=False, width=120, allow_unicode=True),
-    "openapi.json": lambda: json.dumps(openapi_document(), indent=1, ensure_ascii=False) + "\n",
+    "openapi.json": lambda: _json(openapi_document()),
+    "openapi-actions.json": lambda: _json(actions("https://switchyard.example.com", __version__)),
 }
 
 

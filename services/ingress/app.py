@@ -75,7 +75,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     metrics = Metrics(gauges)
     api = make_api(commands, access, bodies, gateway_url=settings.public_gateway_url, version=__version__)
     api.include_router(health_router(readiness, metrics.text, __version__))
-    add_openapi(api)
+    add_openapi(api, settings.public_url)
     server = make_server(
         Front(api, webhooks, commands, mcp, metrics, traced=settings.otlp_endpoint is not None),
         settings.host,

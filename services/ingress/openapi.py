@@ -1,10 +1,12 @@
 """The OpenAPI document: FastAPI's own routes, and the hot ones, written from the command registry."""
 
+import re
 from typing import Any, cast
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
+from services.ingress.actions import actions
 from services.ingress.commands import CommandForm
 from services.ingress.schemas import (
     ACCEPTED_SCHEMA,
@@ -15,6 +17,7 @@ from services.ingress.schemas import (
     SECURITY_SCHEMES,
     accepted_response,
     data_schema,
+    gather_definitions,
     json_response,
     problem_response,
     result_members,
@@ -23,6 +26,7 @@ from shared import __version__
 from shared.messages import COMMANDS, CommandSpec, encode
 
 _SUMMARY_LENGTH = 300
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _WAITING: list[dict[str, Any]] = [
     {
         "name": "Prefer",
@@ -57,13 +61,31 @@ def document(version: str | None = None) -> dict[str, Any]:
     return describe(api)
 
 
-def add_openapi(api: FastAPI) -> None:
-    """Serve the document at `/openapi.json`; call when every route is there."""
+def add_openapi(api: FastAPI, public_url: str = "") -> None:
+    """Serve the document at `/openapi.json`, and the one for ChatGPT; call when every route is there.
+
+    `public_url` is where others find this service, when the request's own idea of it is not to be trusted.
+    """
     text = encode(describe(api))
 
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
         return Response(text, media_type="application/json")
+
+    @api.get("/openapi-actions.json", include_in_schema=False)
+    async def openapi_actions(request: Request) -> Response:
+        server = public_url.rstrip("/") or server_url(request)
+        return Response(encode(actions(server, api.version)), media_type="application/json")
+
+
+def server_url(request: Request) -> str:
+    """The address a request was sent to, as it or the proxy before us says."""
+    headers = request.headers
+    scheme = headers.get("x-forwarded-proto", request.url.scheme).lower()
+    host = headers.get("x-forwarded-host", headers.get("host", ""))
+    if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        return "http://127.0.0.1"
+    return f"{scheme}://{host}"
 
 
 def describe(api: FastAPI) -> dict[str, Any]:
@@ -78,13 +100,14 @@ def describe(api: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = SECURITY_SCHEMES
     paths: dict[str, Any] = {"/webhook": {"post": _root_webhook()}, "/webhook/{source}": {"post": _source_webhook()}}
     paths["/api/commands"] = {"post": _command_form(schemas)}
+    paths["/mcp"] = {"post": _mcp()}
     for spec in COMMANDS.values():
         if spec.public:
             paths[f"/api/commands/{spec.name}"] = {"post": _command(spec, schemas)}
     for path, item in described["paths"].items():
         paths.setdefault(path.replace(":path}", "}"), {}).update(item)
     described["paths"] = paths
-    _gather_definitions(described, schemas)
+    gather_definitions(described, schemas)
     return described
 
 
@@ -103,7 +126,9 @@ def _command(spec: CommandSpec, schemas: dict[str, Any]) -> dict[str, Any]:
         "parameters": _WAITING if not spec.reads else [_WAITING[0], _WAITING[2]],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": REFERENCE.format(model=data)}}},
+            "content": {
+                "application/json": {"schema": {"$ref": REFERENCE.format(model=data)}, "example": spec.example}
+            },
         },
         "responses": answers | _errors(),
         **SECURED,
@@ -118,13 +143,47 @@ def _command_form(schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": "Run any command; the whole message is the body, for callers that can't set headers",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": REFERENCE.format(model="CommandForm")}}},
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": REFERENCE.format(model="CommandForm")},
+                    "example": {"command": "get_session", "data": COMMANDS["get_session"].example, "wait_s": 5},
+                }
+            },
         },
         "responses": {
             "200": json_response("done", {"type": "object"}),
             "201": json_response("done, and something was created", {"type": "object"}),
             "202": accepted_response(),
             **_errors(),
+        },
+        **SECURED,
+    }
+
+
+def _mcp() -> dict[str, Any]:
+    message = json_response("a JSON-RPC response", {"type": "object"})
+    return {
+        "tags": ["commands"],
+        "operationId": "mcp",
+        "summary": "Model Context Protocol (streamable HTTP, JSON answers): a tool for each command",
+        "description": "For MCP clients, see docs/mcp.md. What is refused before it is read is a problem document.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
+                }
+            },
+        },
+        "responses": {
+            "200": message,
+            "202": {"description": "a notification was taken"},
+            "400": {**message, "description": "not JSON-RPC"},
+            "404": {**message, "description": "no such method, in protocols from 2026 on"},
+            "406": {**message, "description": "the client does not accept JSON"},
+            "415": problem_response("the content type is not application/json"),
+            **{str(status): ERRORS[status] for status in ERRORS if status in (401, 403, 413, 422, 429, 503)},
         },
         **SECURED,
     }
@@ -171,17 +230,3 @@ def _webhook(operation_id: str) -> dict[str, Any]:
 
 def _errors() -> dict[str, Any]:
     return {str(status): answer for status, answer in ERRORS.items()}
-
-
-def _gather_definitions(node: Any, schemas: dict[str, Any]) -> None:
-    """Move every `$defs`, which pydantic leaves inside each schema, to `components/schemas`."""
-    if isinstance(node, dict):
-        found = node.pop("$defs", {})
-        for name, schema in found.items():
-            schemas.setdefault(name, schema)
-            _gather_definitions(schemas[name], schemas)
-        for value in list(node.values()):
-            _gather_definitions(value, schemas)
-    elif isinstance(node, list):
-        for value in node:
-            _gather_definitions(value, schemas)

@@ -127,3 +127,17 @@ def _respelled(schema: dict[str, Any], spell: Callable[[str], str]) -> dict[str,
     if "required" in schema:
         changed["required"] = [spell(name) for name in schema["required"]]
     return changed
+
+
+def gather_definitions(node: Any, schemas: dict[str, Any]) -> None:
+    """Move every `$defs`, which pydantic leaves inside each schema, to `components/schemas`."""
+    if isinstance(node, dict):
+        found = node.pop("$defs", {})
+        for name, schema in found.items():
+            schemas.setdefault(name, schema)
+            gather_definitions(schemas[name], schemas)
+        for value in list(node.values()):
+            gather_definitions(value, schemas)
+    elif isinstance(node, list):
+        for value in node:
+            gather_definitions(value, schemas)

@@ -26,6 +26,12 @@ class IngressSettings(DoorSettings):
         alias="SWITCHYARD_CALLBACK_ALLOW",
         description="targets of callbacks that are allowed though they are not public: hosts, addresses, networks",
     )
+    public_url: str = Field(
+        "",
+        alias="SWITCHYARD_PUBLIC_URL",
+        pattern=r"^(https?://[^\s/?#]+/?)?$",
+        description="where others find the HTTP API, for documents that name it; empty: what the request says",
+    )
     spool_max_bytes: int = Field(
         1 << 30,
         alias="SWITCHYARD_SPOOL_MAX_BYTES",
