@@ -2,9 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from shared.bus.items import Item
+from shared.messages import Command
 
 MAX_BATCH = 100
 # How often commands that wait for their session are looked at.
@@ -46,15 +47,19 @@ class Inbox:
         if self._aside and time.monotonic() >= self._look_again:
             self.put_back(self._aside)
             self._aside.clear()
-        absent = {item.command.session_id for item in self._aside}
+        absent = {session_id for item in self._aside for session_id in item.command.session_ids}
         batch: list[Item] = []
         while self._items and len(batch) < MAX_BATCH:
             item = self._items.popleft()
-            waits = item.command.spec.needs_session and item.command.session_id in absent
-            (self._aside if waits else batch).append(item)
+            (self._aside if absent and _waits(item.command, absent) else batch).append(item)
         return batch
 
     def clear(self) -> None:
         """Forget everything: the broker delivers it again."""
         self._items.clear()
         self._aside.clear()
+
+
+def _waits(command: Command, absent: Set[str]) -> bool:
+    """Whether a command needs one of these sessions; what a batch holds may, and keeps its place with the others."""
+    return (command.spec.needs_session or command.session_id is None) and not absent.isdisjoint(command.session_ids)

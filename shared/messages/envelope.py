@@ -1,5 +1,6 @@
 """What every message carries: the envelope, the event base class, and commands as they are decoded from the bus."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -92,6 +93,15 @@ class _TopicWords(dict[str, Any]):
 class CommandData(Model):
     """The fields of one command, under `data`. Its class name in snake_case is the command's name."""
 
+    @property
+    def session_ids(self) -> Sequence[str]:
+        """Every session this command is about."""
+        session_id = getattr(self, "session_id", None)
+        return () if session_id is None else (session_id,)
+
+    def read_within(self, text: bytes) -> None:
+        """Check the commands that these fields, of which `text` is the JSON, hold: only a batch's do."""
+
 
 class CommandEnvelope(BaseModel):
     """The message `{"type": "command", "command", "data", …}`."""
@@ -176,6 +186,12 @@ class Command:
         """The session this command is about, if any."""
         return getattr(self.data, "session_id", None)
 
+    @property
+    def session_ids(self) -> Sequence[str]:
+        """Every session this command is about; those of a batch are the ones of its commands."""
+        named: Sequence[str] = self.data.session_ids
+        return named
+
 
 COMMANDS: dict[str, CommandSpec] = {}
 ALIASES: dict[str, str] = {"append_conversation": "conversation_chunk"}
@@ -195,9 +211,11 @@ def validate_data(spec: CommandSpec, document: dict[str, Any], text: bytes) -> A
         raw = slices(text)
         document = {**document, **{name: JsonText(raw[name]) for name in spec.verbatim & document.keys()}}
     try:
-        return spec.data.model_validate(document)
+        data = spec.data.model_validate(document)
     except ValidationError as error:
         raise invalid_fields(error, f"`data` of {spec.name}") from None
+    data.read_within(text)
+    return data
 
 
 def decode_command(body: bytes, traceparent: str = "") -> Command:
