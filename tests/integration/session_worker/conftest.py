@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.session_worker.batch import HANDLERS as BATCH
 from services.session_worker.handlers import BATCH_HANDLERS, HANDLERS
 from services.session_worker.queries import QUERIES
 from shared.bus.commit import Outcome
@@ -15,7 +16,7 @@ from tests.integration.handling import Handling, events_of, result_of
 class SessionWorker(Handling):
     """Runs commands and queries of sessions, deliveries, events and dead letters."""
 
-    handlers = HANDLERS
+    handlers = {**HANDLERS, **BATCH}
     batch_handlers = BATCH_HANDLERS
     queries = QUERIES
 

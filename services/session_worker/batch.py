@@ -1,0 +1,87 @@
+"""The batch: commands of every area in one transaction, as a whole or not at all.
+
+The one module that runs the handlers and queries of other workers (docs/decisions/0006-batch-runs-every-handler.md).
+"""
+
+from collections.abc import Mapping
+
+from services.memory_worker.handlers import BATCH_HANDLERS as MEMORY_BATCH_HANDLERS
+from services.memory_worker.queries import QUERIES as MEMORY_QUERIES
+from services.session_worker.handlers import BATCH_HANDLERS as SESSION_BATCH_HANDLERS
+from services.session_worker.handlers import HANDLERS as SESSION_HANDLERS
+from services.session_worker.queries import QUERIES as SESSION_QUERIES
+from services.task_worker.handlers import HANDLERS as TASK_HANDLERS
+from services.task_worker.queries import QUERIES as TASK_QUERIES
+from shared.bus.commit import BatchHandler, GroupCommit, Handler, Reply, SessionMissing, Undone
+from shared.bus.queries import QueryHandler
+from shared.database import Transaction
+from shared.errors import Rejected
+from shared.messages import Command, JsonText, encode
+from shared.messages.batch import commands_within, refused_at
+
+# What the results of one batch may take: they are kept for a day, for a repetition.
+MAX_RESULTS_BYTES = 8_000_000
+
+_HANDLERS: Mapping[str, Handler] = {**SESSION_HANDLERS, **TASK_HANDLERS}
+_BATCH_HANDLERS: Mapping[str, BatchHandler] = {**SESSION_BATCH_HANDLERS, **MEMORY_BATCH_HANDLERS}
+_QUERIES: Mapping[str, QueryHandler] = {**SESSION_QUERIES, **MEMORY_QUERIES, **TASK_QUERIES}
+
+
+async def batch(tx: Transaction, command: Command) -> Reply:
+    """Run every command of a batch in its order, each seeing what those before it have done; all or none.
+
+    Raises the `Rejected` of the first that is refused, with its index, or `SessionMissing`.
+    """
+    parts = commands_within(command)
+    reads = _Reads(MAX_RESULTS_BYTES)
+    handlers = {**_HANDLERS, **{part.spec.name: reads.handler(part) for part in parts if part.spec.reads}}
+    try:
+        async with tx.begin_nested():
+            replies = await GroupCommit(handlers, _BATCH_HANDLERS).run_whole(tx, parts)
+            results = encode([reply.result for reply in replies])
+            if len(results) > MAX_RESULTS_BYTES:
+                raise _too_large(len(results))
+    except Undone as undone:
+        raise _told(undone, parts[undone.index]) from None
+    return Reply(
+        {"results": JsonText(results)},
+        [event for reply in replies for event in reply.events],
+        callbacks=[owed for reply in replies for owed in reply.callbacks],
+        parts=list(zip(parts, replies, strict=True)),
+    )
+
+
+class _Reads:
+    """Answers the reading commands of one batch, as long as there is room for their answers."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def handler(self, part: Command) -> Handler:
+        query = _QUERIES[part.spec.name]
+
+        async def answer(tx: Transaction, command: Command) -> Reply:
+            result = await query(tx, command)
+            self._room -= len(encode(result))
+            if self._room < 0:
+                raise _too_large(MAX_RESULTS_BYTES - self._room)
+            return Reply(result)
+
+        return answer
+
+
+def _too_large(size: int) -> Rejected:
+    return Rejected(
+        "too_large", f"the results would take {size} bytes, and may take {MAX_RESULTS_BYTES}; ask for less in a batch"
+    )
+
+
+def _told(undone: Undone, part: Command) -> Rejected | SessionMissing:
+    """The batch's own refusal, naming the command that was refused."""
+    reason = undone.reason
+    if isinstance(reason, SessionMissing):
+        return SessionMissing(refused_at(undone.index, part.spec.name, reason.refusal))
+    return refused_at(undone.index, part.spec.name, reason)
+
+
+HANDLERS: dict[str, Handler] = {"batch": batch}
