@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 
-from cli.local.environment import Environment
+from cli.local.environment import ENV_FILE, Environment
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -18,12 +19,30 @@ SUBPROTOCOL = "switchyard.v1"
 
 
 class CallFailed(Exception):
-    """A request that was refused, or that nobody answered; the text says why."""
+    """A request that was refused, or that nobody answered; the text says what happened, `hint` what to do about it."""
 
-    def __init__(self, text: str, status: int | None = None, problem: Any = None) -> None:
+    def __init__(self, text: str, status: int | None = None, answer: bytes | None = None, hint: str = "") -> None:
+        """`answer` is the problem document as it came; without a status nobody answered, or not in time."""
         super().__init__(text)
         self.status = status
-        self.problem = problem
+        self.text = answer
+        self.hint = hint
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The problem document; empty when there was none."""
+        try:
+            document = json.loads(self.text or b"")
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    @property
+    def fields(self) -> list[dict[str, Any]]:
+        """What was wrong with which field, when more than the text can hold."""
+        found = (self.problem.get("details") or {}).get("fields") or []
+        # The text names the first five.
+        return [field for field in found if isinstance(field, dict)] if len(found) > 5 else []
 
     @property
     def exit_code(self) -> int:
@@ -39,8 +58,9 @@ class Client:
     def __init__(self, environment: Environment) -> None:
         self.api_url = environment.api_url
         self.gateway_url = environment.gateway_url
-        key = environment.get("SWITCHYARD_API_KEY")
-        self._http = httpx.Client(base_url=self.api_url, headers={"X-API-Key": key} if key else {}, timeout=70)
+        self._key = environment.get("SWITCHYARD_API_KEY")
+        headers = {"X-API-Key": self._key} if self._key else {}
+        self._http = httpx.Client(base_url=self.api_url, headers=headers, timeout=70, trust_env=False)
 
     def close(self) -> None:
         """Close the connections."""
@@ -60,19 +80,53 @@ class Client:
             text = f"{self.api_url} does not answer ({error or type(error).__name__}). Is it running? `make up`"
             raise CallFailed(text) from None
 
+    def text(self, method: str, path: str, **options: Any) -> bytes:
+        """The text of a good answer, as it came."""
+        response = self.request(method, path, **options)
+        if response.is_success:
+            return response.content
+        raise self._refused(response)
+
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of a page."""
-        return _checked(self.request("GET", path, params=params))
+        return json.loads(self.text("GET", path, params=params))
 
-    def command(
-        self, name: str, data: Mapping[str, Any], *, wait_s: float = 10, message_id: str | None = None
-    ) -> dict[str, Any]:
-        """Run a command and return its result; `{"message_id", "status"}` when it was accepted and is not done yet."""
+    def run(
+        self,
+        name: str,
+        data: Mapping[str, Any] | bytes,
+        *,
+        wait_s: float = 10,
+        message_id: str | None = None,
+        sender: str | None = None,
+    ) -> bytes:
+        """Run a command and return its result as text; `{"message_id", "status"}` when accepted and not done yet.
+
+        Data given as bytes is the JSON to send.
+        """
         headers = {"Prefer": f"wait={wait_s:g}" if wait_s > 0 else "respond-async"}
         if message_id:
             headers["Idempotency-Key"] = message_id
-        answer: dict[str, Any] = _checked(self.request("POST", f"/api/commands/{name}", json=data, headers=headers))
+        if sender:
+            headers["X-Agent-Id"] = sender
+        content = data if isinstance(data, bytes) else json.dumps(data).encode()
+        return self.text("POST", f"/api/commands/{quote(name, safe='')}", content=content, headers=headers)
+
+    def command(self, name: str, data: Mapping[str, Any], *, message_id: str | None = None) -> dict[str, Any]:
+        """A command's result."""
+        answer: dict[str, Any] = json.loads(self.run(name, data, message_id=message_id))
         return answer
+
+    def result(self, name: str, data: Mapping[str, Any] | bytes) -> bytes:
+        """A command's result as text; CallFailed also when no reply came in time."""
+        text = self.run(name, data)
+        answer = json.loads(text)
+        if answer.get("status") == "accepted" and answer.keys() == {"message_id", "status"}:
+            raise CallFailed(
+                f"{name} was accepted as {answer['message_id']}, but no worker has answered in 10 s; it will be done",
+                hint="`switchyard status` shows what is away.",
+            )
+        return text
 
     def ask(self, name: str, data: Mapping[str, Any], noun: str, *, message_id: str | None = None) -> Any:
         """What stands under `noun` in a command's result; CallFailed also when no reply came in time."""
@@ -85,8 +139,34 @@ class Client:
         """A token that may watch everything."""
         who = agent_id or f"cli-{os.getpid()}-{secrets.token_hex(3)}"
         body = {"agent_id": who, "kind": "human", "permission": "observer"}
-        token: str = _checked(self.request("POST", "/api/tokens", json=body))["token"]
+        token: str = json.loads(self.text("POST", "/api/tokens", json=body))["token"]
         return token
+
+    def _refused(self, response: httpx.Response) -> CallFailed:
+        """The refusal in a bad answer, with the problem document's words."""
+        failed = CallFailed("", response.status_code, response.content)
+        problem = failed.problem
+        title = problem.get("detail") or problem.get("title") or response.text[:300]
+        code = problem.get("code") or response.reason_phrase
+        return CallFailed(
+            f"{response.status_code} {code}: {title}", response.status_code, response.content, self._hint(response)
+        )
+
+    def _hint(self, response: httpx.Response) -> str:
+        """What to do about a refusal that is not about what was asked but about who asks, and when."""
+        match response.status_code:
+            case 401 if not self._key:
+                return f"No key was sent: SWITCHYARD_API_KEY is neither in the environment nor in {ENV_FILE.resolve()}."
+            case 401:
+                source = "the environment" if os.environ.get("SWITCHYARD_API_KEY") else str(ENV_FILE.resolve())
+                return f"The key is SWITCHYARD_API_KEY of {source}; `switchyard doctor` tries it."
+            case 403:
+                return "`switchyard keys list` shows what each key may do."
+            case 429:
+                return f"Try again in {response.headers.get('Retry-After', 'some')} s."
+            case 502 | 503 | 504:
+                return "`switchyard status` shows what is away."
+        return ""
 
     @contextmanager
     def socket(self, topics: list[str], since: int | str | None = None) -> Iterator["Feed"]:
@@ -134,16 +214,3 @@ class Feed:
         except TimeoutError:
             raise CallFailed(f"nothing came over the WebSocket within {seconds:g} s") from None
         return frame
-
-
-def _checked(response: httpx.Response) -> Any:
-    """The JSON of a good answer; CallFailed with the problem document's words otherwise."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if response.is_success:
-        return body
-    title = (body or {}).get("detail") or (body or {}).get("title") or response.text[:300]
-    code = (body or {}).get("code")
-    raise CallFailed(f"{response.status_code} {code or response.reason_phrase}: {title}", response.status_code, body)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from cli import machine, send, tail
+from cli import dead_letters, machine, memories, search, send, sessions, tail, tasks
 from cli.local.environment import ROOT
 from cli.screen import EXIT_CODES
 
@@ -23,9 +23,12 @@ app = typer.Typer(
     add_completion=False,
 )
 
-# Without a name a module's commands stand at the top: `switchyard up`.
-for module in (machine, send, tail):
+# Commands at the top: `switchyard up`.
+for module in (machine, send, tail, search):
     app.add_typer(module.app)
+# Commands under the name of their area: `switchyard sessions ls`.
+for area in (sessions, tasks, memories, dead_letters):
+    app.add_typer(area.app, rich_help_panel="What it keeps")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ _ENVELOPE = {
 }
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(rich_help_panel="Doors", epilog=EXIT_CODES)
 def tail(
     topics: Annotated[
         list[str] | None, typer.Argument(help="Patterns of routing keys; * is one word, # any number.")
@@ -74,13 +75,18 @@ def follow(topics: list[str], *, since: str | None, as_json: bool, count: int | 
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
 
+def about(event: Mapping[str, Any]) -> str:
+    """What an event is about: its own fields, without the envelope's, as one line of JSON."""
+    return json.dumps({name: value for name, value in event.items() if name not in _ENVELOPE}, ensure_ascii=False)
+
+
 def _print(frame: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         out.print(json.dumps(frame, ensure_ascii=False), markup=False)
         return
     moment = str(frame.get("timestamp", ""))[11:23]
     session = f" [blue]{escape(str(frame['session_id']))}[/]" if frame.get("session_id") else ""
-    rest = json.dumps({name: value for name, value in frame.items() if name not in _ENVELOPE}, ensure_ascii=False)
+    rest = about(frame)
     if len(rest) > _SHOWN:
         rest = rest[: _SHOWN - 2] + " …"
     out.print(

@@ -1,0 +1,143 @@
+"""Tables and cards: things in lines and one thing on its own, as wide as the terminal or, in a pipe, as they are."""
+
+import html
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from cli import moments
+from cli.screen import harmless, out
+
+Row = Mapping[str, Any]
+
+STYLES = {
+    **dict.fromkeys(("active", "running", "claimed", "in_progress"), "green"),
+    **dict.fromkeys(("paused", "pending", "blocked"), "yellow"),
+    **dict.fromkeys(("failed", "dead"), "red"),
+    **dict.fromkeys(("completed", "archived", "cancelled", "abandoned"), "dim"),
+}
+# Where text is cut in a pipe.
+_LONGEST = 80
+# Text wants so much room before a spare column gets any, and has at least so much in the narrowest terminal.
+_COMFORT = 16
+_LEAST = 8
+_GAP = 2
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: `value` is a member's name, or makes the text from the whole row."""
+
+    title: str
+    value: str | Callable[[Row], Any]
+    # Never cut: ids, so that they can be copied, and what is short anyway.
+    whole: bool = False
+    # Left out where there is no room for it, the highest number first; 0 stays.
+    spare: int = 0
+    right: bool = False
+
+    def text(self, row: Row) -> str:
+        """What stands in the column, on one line."""
+        return one_line(row.get(self.value) if isinstance(self.value, str) else self.value(row))
+
+
+def one_line(value: Any) -> str:
+    """Any value as a line of text; a moment in its short form."""
+    match value:
+        case None:
+            return ""
+        case str() if _MOMENT.fullmatch(value):
+            return moments.short(value)
+        case str():
+            return harmless(" ".join(value.split()))
+        case [*items] if items and all(isinstance(item, str) for item in items):
+            return harmless(", ".join(items))
+        case dict() | list() | bool():
+            return harmless(json.dumps(value, ensure_ascii=False))
+    return str(value)
+
+
+def marked(highlight: str) -> str:
+    """A highlight of the API as plain text; it is HTML, with what was found in `<mark>`."""
+    return html.unescape(highlight.replace("<mark>", "").replace("</mark>", ""))
+
+
+def screen_width() -> int | None:
+    """The columns there are to fill; None in a pipe, where a line may have any length."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    return out.width if out.is_terminal else None
+
+
+def fit(columns: Sequence[Column], wanted: Sequence[int], width: int | None) -> dict[int, int]:
+    """Which columns to show, by their place, and how wide; `wanted` is what their texts take.
+
+    Too wide for the screen: spare columns go first, then texts are cut, the widest first. What is whole stays whole,
+    even if the line gets longer than the screen.
+    """
+    places = list(range(len(columns)))
+    if width is None:
+        return {n: wanted[n] if columns[n].whole else min(wanted[n], _LONGEST) for n in places}
+    for spare in sorted((n for n in places if columns[n].spare), key=lambda n: -columns[n].spare):
+        comfort = [wanted[n] if columns[n].whole else min(wanted[n], _COMFORT) for n in places]
+        if sum(comfort) + _GAP * (len(places) - 1) > width:
+            places.remove(spare)
+    shown = {n: wanted[n] for n in places}
+    excess = sum(shown.values()) + _GAP * (len(places) - 1) - width
+    while excess > 0:
+        widest = max((n for n in places if not columns[n].whole), key=lambda n: shown[n], default=None)
+        if widest is None or shown[widest] <= _LEAST:
+            break
+        shown[widest] -= 1
+        excess -= 1
+    return shown
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Rows under their titles, in this order."""
+    cells = [[Text(column.text(row)) for column in columns] for row in rows]
+    titles = [Text(column.title) for column in columns]
+    wanted = [max(line[n].cell_len for line in [titles, *cells]) for n in range(len(columns))]
+    shown = fit(columns, wanted, screen_width())
+    for line in [titles, *cells]:
+        for n, width in shown.items():
+            line[n].truncate(width, overflow="ellipsis")
+            if line is titles:
+                line[n].stylize("bold")
+            elif style := STYLES.get(line[n].plain):
+                line[n].stylize(style)
+            line[n].align("right" if columns[n].right else "left", width)
+        whole = Text(" " * _GAP).join(line[n] for n in shown)
+        whole.rstrip()
+        out.print(whole)
+
+
+def print_card(thing: Row, *, first: Sequence[str] = (), blocks: Sequence[str] = ()) -> None:
+    """One thing: a line for each member that is set, those of `first` before the others, then `blocks` in full."""
+    names = [
+        name for name in dict.fromkeys([*first, *thing]) if name not in blocks and thing.get(name) not in (None, [], {})
+    ]
+    width = max((len(name) for name in names), default=0) + _GAP
+    for name in names:
+        value = thing[name]
+        text = moments.long(value) if isinstance(value, str) and _MOMENT.fullmatch(value) else one_line(value)
+        label = Text(name.replace("_", " ").ljust(width), style="dim")
+        out.print(label + Text(text, style=STYLES.get(text, "")))
+    for name in blocks:
+        if thing.get(name) is not None:
+            out.print(Text(f"\n{name.replace('_', ' ')}", style="bold"))
+            out.print(Text(in_full(thing[name])))
+
+
+def in_full(value: Any) -> str:
+    """A value of any length: text as it is, JSON with a line for each member."""
+    if isinstance(value, str):
+        return harmless(value.replace("\r\n", "\n"))
+    return harmless(json.dumps(value, ensure_ascii=False, indent=2))
