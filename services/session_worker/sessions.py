@@ -3,8 +3,10 @@
 from shared.errors import conflict
 from shared.messages.session import (
     Session,
+    SessionArchived,
     SessionCompleted,
     SessionEvent,
+    SessionFailed,
     SessionPaused,
     SessionResumed,
     SessionStatus,
@@ -42,6 +44,18 @@ def complete(session: Session, summary: str | None) -> Moved:
     """Close an active session as done. Raises `Rejected("conflict")`."""
     completed = _moved(session, "completed")
     return completed, [SessionCompleted(session_id=session.session_id, session=completed, summary=summary)]
+
+
+def fail(session: Session, reason: str | None) -> Moved:
+    """Close an active session as failed. Raises `Rejected("conflict")`."""
+    failed = _moved(session, "failed")
+    return failed, [SessionFailed(session_id=session.session_id, session=failed, reason=reason)]
+
+
+def archive(session: Session) -> Moved:
+    """Put a closed session away. Raises `Rejected("conflict")`."""
+    archived = _moved(session, "archived")
+    return archived, [SessionArchived(session_id=session.session_id, session=archived)]
 
 
 def _moved(session: Session, status: SessionStatus) -> Session:

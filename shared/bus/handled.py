@@ -6,11 +6,19 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Json
 
+from shared.bus.audit import Entry
 from shared.database import Transaction, psycopg_of
 from shared.messages import encode
 
 # The counters a reply may raise; names of columns of `sessions`.
-COUNTERS = ("conversation_chunk_count", "memory_count", "task_count", "artifact_count")
+COUNTERS = (
+    "conversation_chunk_count",
+    "memory_count",
+    "task_count",
+    "artifact_count",
+    "action_count",
+    "response_count",
+)
 
 
 class Handled(NamedTuple):
@@ -30,14 +38,8 @@ class Record(NamedTuple):
     reply: str
     events: str | None
     keep: timedelta
-
-
-# Lists go in as one JSON parameter: psycopg writes arrays of text in Python, at eight times the price.
-
-# Which of these messages were handled before. Serves: primary key.
-_FIND = """
-    select message_id, fingerprint, reply, events from handled_messages
-    where message_id = any (array(select json_array_elements_text(%s)))
+    caller: str | None
+    entry: Entry | None
 
 
 class Callback(NamedTuple):
@@ -49,6 +51,14 @@ class Callback(NamedTuple):
     body: str
     message_id: str
     task_id: str | None
+
+
+# Lists go in as one JSON parameter: psycopg writes arrays of text in Python, at eight times the price.
+
+# Which of these messages were handled before. Serves: primary key.
+_FIND = """
+    select message_id, fingerprint, reply, events from handled_messages
+    where message_id = any (array(select json_array_elements_text(%s)))
 """
 
 # The sessions a batch is about, in sorted order so that two batches never wait for each other. Not FOR UPDATE: rows
@@ -70,14 +80,30 @@ _COUNT = f"""
     returning s.id, s.seq
 """  # noqa: S608 (the names are constants above)
 
-# The record of a batch. Fewer rows than given: another worker has just handled one of them. Serves: primary key.
+# The record of a batch, and its rows of the audit log: one list, one statement, one way to the server. A row without a
+# key is not audited; one without a reply is a command of a batch, which has no record of its own. Fewer records than
+# given: another worker has just handled one of them, and all is rolled back. Serves: primary key.
 _RECORD = """
-    insert into handled_messages (message_id, command, fingerprint, reply, events, expires_at)
-    select message_id, command, decode(fingerprint, 'hex'), reply, events, now() + make_interval(secs => keep)
-    from json_to_recordset(%s) as r (
-        message_id text, command text, fingerprint text, reply text, events text, keep float8
+    with r as materialized (
+        select * from json_to_recordset(%s) as r (
+            message_id text, command text, fingerprint text, reply text, events text, keep float8, caller text,
+            key text, agent_id text, session_id text, target text, outcome text
+        )
+    ), audited as (
+        insert into audit (key, agent_id, command, message_id, session_id, target, outcome)
+        select key, agent_id, command, message_id, session_id, target, outcome from r where key is not null
     )
+    insert into handled_messages (message_id, command, fingerprint, reply, events, expires_at, caller)
+    select message_id, command, decode(fingerprint, 'hex'), reply, events, now() + make_interval(secs => keep), caller
+    from r where reply is not null
     on conflict do nothing
+"""
+
+# Callbacks owed by commands of this batch, due at once.
+_KEEP_CALLBACKS = """
+    insert into callbacks (id, type, url, body, message_id, task_id)
+    select id, type, url, body, message_id, task_id
+    from json_to_recordset(%s) as c (id text, type text, url text, body text, message_id text, task_id text)
 """
 
 # The broker has these messages' events; they need not be kept for a crash any more. Serves: primary key.
@@ -97,13 +123,6 @@ async def lock_sessions(tx: Transaction, session_ids: Sequence[str]) -> dict[str
     cursor = await (await psycopg_of(tx)).execute(_LOCK_SESSIONS, [_json(session_ids)])
     return dict(await cursor.fetchall())
 
-# Callbacks owed by commands of this batch, due at once.
-_KEEP_CALLBACKS = """
-    insert into callbacks (id, type, url, body, message_id, task_id)
-    select id, type, url, body, message_id, task_id
-    from json_to_recordset(%s) as c (id text, type text, url text, body text, message_id text, task_id text)
-"""
-
 
 async def count_events(tx: Transaction, sessions: dict[str, dict[str, int]]) -> dict[str, int]:
     """Add each session's counts (`events` and the counters); returns the number of its last event by id."""
@@ -114,11 +133,14 @@ async def count_events(tx: Transaction, sessions: dict[str, dict[str, int]]) -> 
     return dict(await cursor.fetchall())
 
 
-async def record(tx: Transaction, records: Sequence[Record]) -> bool:
-    """Keep the records; False when one of the messages has meanwhile been handled elsewhere."""
+async def record(tx: Transaction, records: Sequence[Record], parts: Sequence[Entry]) -> bool:
+    """Keep the records, each with its row of the audit log, and that log's rows for the commands of batches.
+
+    False when one of the messages has meanwhile been handled elsewhere.
+    """
     if not records:
         return True
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "message_id": each.message_id,
             "command": each.command,
@@ -126,11 +148,20 @@ async def record(tx: Transaction, records: Sequence[Record]) -> bool:
             "reply": each.reply,
             "events": each.events,
             "keep": each.keep.total_seconds(),
+            "caller": each.caller,
+            **(each.entry._asdict() if each.entry else {}),
         }
         for each in records
     ]
+    rows += [entry._asdict() for entry in parts]
     cursor = await (await psycopg_of(tx)).execute(_RECORD, [_json(rows)])
     return cursor.rowcount == len(records)
+
+
+async def keep_callbacks(tx: Transaction, callbacks: Sequence[Callback]) -> None:
+    """Keep callbacks for the task worker to send."""
+    if callbacks:
+        await (await psycopg_of(tx)).execute(_KEEP_CALLBACKS, [_json([each._asdict() for each in callbacks])])
 
 
 async def mark_published(tx: Transaction, message_ids: Sequence[str]) -> None:
@@ -141,9 +172,3 @@ async def mark_published(tx: Transaction, message_ids: Sequence[str]) -> None:
 
 def _json(value: Sequence[Any]) -> Json:
     return Json(value, dumps=encode)
-async def keep_callbacks(tx: Transaction, callbacks: Sequence[Callback]) -> None:
-    """Keep callbacks for the task worker to send."""
-    if callbacks:
-        await (await psycopg_of(tx)).execute(_KEEP_CALLBACKS, [_json([each._asdict() for each in callbacks])])
-
-

@@ -1,6 +1,18 @@
 """Every message of the project, declared once: the command registry, the nouns, and one class for each event."""
 
-from shared.messages import callbacks, memory, session, system, task  # noqa: F401  (declares the commands)
+from shared.messages import (  # noqa: F401  (declares the commands)
+    access,
+    actions,
+    agent,
+    artifacts,
+    batch,
+    callbacks,
+    memory,
+    session,
+    state,
+    system,
+    task,
+)
 from shared.messages.envelope import (
     COMMANDS,
     Command,

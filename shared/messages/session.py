@@ -30,6 +30,8 @@ class Session(Model):
     memory_count: int
     task_count: int
     artifact_count: int
+    action_count: int
+    response_count: int
     seq: int
 
 
@@ -45,7 +47,13 @@ class Chunk(Model):
     created: str
 
 
-@command("session", result={"session": Session}, creates=True, needs_session=False)
+@command(
+    "session",
+    result={"session": Session},
+    creates=True,
+    needs_session=False,
+    example={"session_id": "demo", "title": "Checkout rewrite", "participants": ["ada", "claude_code"]},
+)
 class CreateSession(CommandData):
     """Open a session; an id is made when none is given."""
 
@@ -56,14 +64,19 @@ class CreateSession(CommandData):
     initial: JsonText | None = None
 
 
-@command("session", result={"session": Session}, reads=True)
+@command("session", result={"session": Session}, reads=True, example={"session_id": "demo"})
 class GetSession(CommandData):
     """One session with its status and counts."""
 
     session_id: Id
 
 
-@command("session", result={"sessions": list[Session], "next": str | None}, reads=True)
+@command(
+    "session",
+    result={"sessions": list[Session], "next": str | None},
+    reads=True,
+    example={"status": "active", "limit": 20},
+)
 class ListSessions(CommandData):
     """Sessions, the most recently active first."""
 
@@ -72,7 +85,13 @@ class ListSessions(CommandData):
     cursor: Cursor | None = None
 
 
-@command("session", result={"session": Session}, needs_session=False)
+@command(
+    "session",
+    result={"session": Session},
+    needs_session=False,
+    idempotent=True,
+    example={"session_id": "demo", "reason": "waiting for the review"},
+)
 class PauseSession(CommandData):
     """Pause an active session; pausing a paused one changes nothing."""
 
@@ -80,7 +99,13 @@ class PauseSession(CommandData):
     reason: Label | None = None
 
 
-@command("session", result={"session": Session}, needs_session=False)
+@command(
+    "session",
+    result={"session": Session},
+    needs_session=False,
+    idempotent=True,
+    example={"session_id": "demo", "reason": "the review is in"},
+)
 class ResumeSession(CommandData):
     """Resume a paused session; resuming an active one changes nothing."""
 
@@ -88,15 +113,49 @@ class ResumeSession(CommandData):
     reason: Label | None = None
 
 
-@command("session", result={"session": Session}, needs_session=False)
+@command(
+    "session",
+    result={"session": Session},
+    needs_session=False,
+    example={"session_id": "demo", "summary": "The checkout uses the new API."},
+)
 class CompleteSession(CommandData):
-    """Close a session as done; nothing can be written to it afterwards."""
+    """Close an active session as done; nothing can be written to it afterwards."""
 
     session_id: Id
     summary: Text | None = None
 
 
-@command("session", result={"chunk": Chunk}, creates=True)
+@command(
+    "session",
+    result={"session": Session},
+    needs_session=False,
+    example={"session_id": "demo", "reason": "the customer withdrew the order"},
+)
+class FailSession(CommandData):
+    """Close an active session as failed; nothing can be written to it afterwards."""
+
+    session_id: Id
+    reason: Label | None = None
+
+
+@command("session", result={"session": Session}, needs_session=False, example={"session_id": "demo"})
+class ArchiveSession(CommandData):
+    """Put a completed or failed session away; it can be read as before, and never comes back to life."""
+
+    session_id: Id
+
+
+@command(
+    "session",
+    result={"chunk": Chunk},
+    creates=True,
+    example={
+        "session_id": "demo",
+        "content": "ada: Should we keep the old endpoint?\nclaude_code: Decision: we keep it until March.",
+        "format": "dialogue",
+    },
+)
 class ConversationChunk(CommandData):
     """Keep a piece of conversation text; ideas, decisions, questions and action items in it are listed."""
 
@@ -150,6 +209,21 @@ class SessionCompleted(SessionEvent):
     topic: ClassVar = "session.{session_id}.completed"
     type: Literal["session_completed"] = "session_completed"
     summary: str | None = None
+
+
+class SessionFailed(SessionEvent):
+    """A session was closed as failed."""
+
+    topic: ClassVar = "session.{session_id}.failed"
+    type: Literal["session_failed"] = "session_failed"
+    reason: str | None = None
+
+
+class SessionArchived(SessionEvent):
+    """A closed session was put away."""
+
+    topic: ClassVar = "session.{session_id}.archived"
+    type: Literal["session_archived"] = "session_archived"
 
 
 class ConversationChunkAdded(Event):

@@ -3,15 +3,28 @@
 A module holds its own `HANDLERS` and `BATCH_HANDLERS`; here they become one table each.
 """
 
-from services.session_worker.handlers import conversation, dead_letters, deliveries, sessions
+from services.session_worker.handlers import (
+    actions,
+    artifacts,
+    conversation,
+    dead_letters,
+    deliveries,
+    keys,
+    sessions,
+    states,
+)
 from shared.bus.commit import BatchHandler, Handler
 
 HANDLERS: dict[str, Handler] = {
     **sessions.HANDLERS,
     **conversation.HANDLERS,
+    **states.HANDLERS,
+    **artifacts.HANDLERS,
     **dead_letters.HANDLERS,
+    **keys.HANDLERS,
 }
 BATCH_HANDLERS: dict[str, BatchHandler] = {
     **conversation.BATCH_HANDLERS,
+    **actions.BATCH_HANDLERS,
     **deliveries.BATCH_HANDLERS,
 }

@@ -10,6 +10,7 @@ from shared.messages import Command, new_id
 from shared.messages.session import (
     CompleteSession,
     CreateSession,
+    FailSession,
     PauseSession,
     ResumeSession,
     Session,
@@ -49,6 +50,17 @@ async def complete_session(tx: Transaction, command: Command) -> Reply:
     return await _move(tx, command, asked.summary, lambda session: sessions.complete(session, asked.summary))
 
 
+async def fail_session(tx: Transaction, command: Command) -> Reply:
+    """Close an active session as failed."""
+    asked: FailSession = command.data
+    return await _move(tx, command, asked.reason, lambda session: sessions.fail(session, asked.reason))
+
+
+async def archive_session(tx: Transaction, command: Command) -> Reply:
+    """Put a completed or failed session away."""
+    return await _move(tx, command, None, sessions.archive)
+
+
 async def _move(
     tx: Transaction, command: Command, reason: str | None, decide: Callable[[Session], sessions.Moved]
 ) -> Reply:
@@ -69,5 +81,6 @@ async def _move(
 
 
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler for handler in (create_session, pause_session, resume_session, complete_session)
+    handler.__name__: handler
+    for handler in (create_session, pause_session, resume_session, complete_session, fail_session, archive_session)
 }

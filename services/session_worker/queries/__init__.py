@@ -3,13 +3,27 @@
 A module holds its own `QUERIES`; here they become one table.
 """
 
-from services.session_worker.queries import dead_letters, deliveries, event_log, handled, sessions
+from services.session_worker.queries import (
+    access,
+    actions,
+    artifacts,
+    dead_letters,
+    deliveries,
+    event_log,
+    handled,
+    sessions,
+    states,
+)
 from shared.bus.queries import QueryHandler
 
 QUERIES: dict[str, QueryHandler] = {
     **sessions.QUERIES,
+    **actions.QUERIES,
+    **states.QUERIES,
+    **artifacts.QUERIES,
     **deliveries.QUERIES,
     **event_log.QUERIES,
     **handled.QUERIES,
     **dead_letters.QUERIES,
+    **access.QUERIES,
 }

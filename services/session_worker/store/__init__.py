@@ -1,5 +1,35 @@
 """Every SQL statement of the session worker, by what it is about."""
 
-from services.session_worker.store import chunks, dead_letters, deliveries, events, handled, partitions, sessions
+from services.session_worker.store import (
+    actions,
+    agents,
+    artifacts,
+    audit,
+    chunks,
+    dead_letters,
+    deliveries,
+    events,
+    goals,
+    handled,
+    keys,
+    partitions,
+    sessions,
+    states,
+)
 
-__all__ = ["chunks", "dead_letters", "deliveries", "events", "handled", "partitions", "sessions"]
+__all__ = [
+    "actions",
+    "agents",
+    "artifacts",
+    "audit",
+    "chunks",
+    "dead_letters",
+    "deliveries",
+    "events",
+    "goals",
+    "handled",
+    "keys",
+    "partitions",
+    "sessions",
+    "states",
+]

@@ -11,7 +11,7 @@ from shared.messages import JsonText, encode, rfc3339
 from shared.messages.session import CreateSession, Session, SessionStatus
 
 _COLUMNS = """id, title, user_id, participants, status, initial::text as initial, created, last_activity,
-    conversation_chunk_count, memory_count, task_count, artifact_count, seq"""
+    conversation_chunk_count, memory_count, task_count, artifact_count, action_count, response_count, seq"""
 
 # A new session; nothing when the id is taken. Serves create_session, by the primary key.
 _INSERT = text(f"""
@@ -130,5 +130,7 @@ def _session(row: Row[Any]) -> Session:
         memory_count=row.memory_count,
         task_count=row.task_count,
         artifact_count=row.artifact_count,
+        action_count=row.action_count,
+        response_count=row.response_count,
         seq=row.seq,
     )

@@ -1,22 +1,25 @@
 """Every table, as the migrations must leave it, in a module for each that writes them."""
 
-from shared.database.tables.access import api_keys
+from shared.database.tables.access import api_keys, audit
 from shared.database.tables.callbacks import callback_attempts, callbacks
 from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
 from shared.database.tables.memories import memories, memory_versions
 from shared.database.tables.runtime import handled_messages
+from shared.database.tables.session_parts import actions, responses, session_agents, session_goals, session_states
 from shared.database.tables.sessions import artifacts, conversation_chunks, session_transitions, sessions
-from shared.database.tables.tasks import agents, tasks
+from shared.database.tables.tasks import agents, task_dependencies, task_queues, tasks
 
 __all__ = [
+    "actions",
     "agents",
     "api_keys",
     "artifacts",
-    "conversation_chunks",
-    "dead_letters",
+    "audit",
     "callback_attempts",
     "callbacks",
+    "conversation_chunks",
+    "dead_letters",
     "deliveries",
     "event_log",
     "events",
@@ -24,7 +27,13 @@ __all__ = [
     "memories",
     "memory_versions",
     "metadata",
+    "responses",
+    "session_agents",
+    "session_goals",
+    "session_states",
     "session_transitions",
     "sessions",
+    "task_dependencies",
+    "task_queues",
     "tasks",
 ]

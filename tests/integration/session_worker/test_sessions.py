@@ -84,6 +84,37 @@ def test_the_way_of_a_session_and_its_history(worker):
     ]
 
 
+def test_a_session_that_failed_is_put_away_and_its_history_kept(worker):
+    worker.do("create_session", session_id="s1", sender="ada")
+    (failed,) = worker.outcomes(worker.command("fail_session", {"session_id": "s1", "reason": "no funds"}))
+    (event,) = events_of(failed)
+    assert (event["type"], event["reason"], event["session_seq"]) == ("session_failed", "no funds", 2)
+    assert failed.events[0].routing_key == "session.s1.failed"
+    assert event["session"] == result_of(failed)["session"] == worker.ask("get_session", session_id="s1")["session"]
+    (archived,) = worker.outcomes(worker.command("archive_session", {"session_id": "s1"}, sender="bob"))
+    (event,) = events_of(archived)
+    assert (event["type"], event["session"]["status"]) == ("session_archived", "archived")
+    assert archived.events[0].routing_key == "session.s1.archived"
+    rows = worker.sql("select from_status, to_status, by_agent, reason from session_transitions order by id")
+    assert [tuple(row) for row in rows] == [
+        (None, "active", "ada", None), ("active", "failed", "ada", "no funds"), ("failed", "archived", "bob", None),
+    ]  # fmt: skip
+    assert worker.ask("list_sessions", status="archived")["sessions"][0]["session_id"] == "s1"
+    for name in ("pause", "resume", "complete", "fail", "archive"):
+        refused = worker.do(f"{name}_session", session_id="s1")
+        assert (refused["code"], refused["details"]["status"]) == ("conflict", "archived")
+    assert worker.do("fail_session", session_id="nowhere")["code"] == "not_found"
+    assert worker.do("archive_session", session_id="nowhere")["code"] == "not_found"
+
+
+def test_an_open_session_is_not_put_away(worker):
+    worker.do("create_session", session_id="s1")
+    assert worker.do("archive_session", session_id="s1")["details"]["wanted"] == "archived"
+    worker.do("pause_session", session_id="s1")
+    assert worker.do("archive_session", session_id="s1")["code"] == "conflict"
+    assert worker.do("fail_session", session_id="s1")["code"] == "conflict"
+
+
 def test_pausing_a_paused_session_changes_nothing_and_tells_nothing(worker):
     worker.do("create_session", session_id="s1")
     first = worker.do("pause_session", session_id="s1")

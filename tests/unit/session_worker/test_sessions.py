@@ -25,6 +25,8 @@ def a_session(status: str) -> Session:
         memory_count=0,
         task_count=0,
         artifact_count=0,
+        action_count=0,
+        response_count=0,
         seq=4,
     )
 
@@ -33,6 +35,8 @@ MOVES = {
     "pause": (sessions.pause, {"active": "paused", "paused": "paused"}),
     "resume": (sessions.resume, {"paused": "active", "active": "active"}),
     "complete": (sessions.complete, {"active": "completed"}),
+    "fail": (sessions.fail, {"active": "failed"}),
+    "archive": (lambda session, _: sessions.archive(session), {"completed": "archived", "failed": "archived"}),
 }
 
 
@@ -74,7 +78,7 @@ def test_whatever_is_asked_a_closed_session_is_never_open_again(moves):
         except Rejected:
             continue
         assert not (closed and session.status in ("active", "paused"))
-        closed = closed or session.status == "completed"
+        closed = closed or session.status in ("completed", "failed")
 
 
 def test_every_status_has_its_row_in_the_table():

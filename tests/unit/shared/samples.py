@@ -28,7 +28,20 @@ _ENVELOPE: dict[str, Any] = {
     "trust": "untrusted",
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
-_MOMENTS = {"created", "updated", "last_activity", "lease_expires", "started", "completed", "received", "redriven"}
+_MOMENTS = {
+    "created",
+    "updated",
+    "last_activity",
+    "lease_expires",
+    "started",
+    "completed",
+    "received",
+    "redriven",
+    "timestamp",
+    "since",
+    "until",
+}
+_TEXTS = {"key_hash": "ab" * 32}
 
 
 def sample(annotation: Any, name: str) -> Any:
@@ -45,6 +58,8 @@ def sample(annotation: Any, name: str) -> Any:
     if annotation is JsonText:
         return ANY_JSON
     if annotation is str:
+        if name in _TEXTS:
+            return _TEXTS[name]
         return MOMENT if name in _MOMENTS or name == "as_of" else f"{name.removesuffix('_id')}-1"
     if annotation in (int, float):
         return annotation(3)
