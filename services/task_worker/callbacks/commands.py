@@ -5,7 +5,8 @@ from typing import Any
 
 from services.task_worker.callbacks import store
 from shared.bus.callbacks import CallbackOwed, command_reply
-from shared.bus.commit import Reply
+from shared.bus.commit import Handler, Reply
+from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.callbacks import ListCallbacks, SendCallback
@@ -35,3 +36,7 @@ async def list_callbacks(tx: Transaction, command: Command) -> dict[str, Any]:
     found = await store.list_callbacks(tx, wanted, sort_key(data.cursor, datetime, str), data.limit + 1)
     page, last = page_of(found, data.limit)
     return {"callbacks": page, "next": cursor_after(last.created, last.callback_id) if last else None}
+
+
+HANDLERS: dict[str, Handler] = {"send_callback": send_callback}
+QUERIES: dict[str, QueryHandler] = {"list_callbacks": list_callbacks}

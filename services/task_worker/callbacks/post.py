@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
+import certifi
 import h11
 
 from services.task_worker.callbacks.verdicts import MAX_RESPONSE, Answer
@@ -30,7 +31,9 @@ class NoAnswer(SwitchyardError):
 
 def tls_context() -> ssl.SSLContext:
     """Certificates are checked against the system's authorities, and against the name of the host."""
-    context = ssl.create_default_context()
+    system = ssl.get_default_verify_paths()
+    # Where there are none (a slim image, Python from python.org on a Mac): Mozilla's.
+    context = ssl.create_default_context(cafile=None if system.cafile or system.capath else certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -55,8 +55,9 @@ class Sender:
         owed: asyncio.Event,
         deadline: float = DEADLINE_SECONDS,
         lease: float = LEASE_SECONDS,
+        look_again: float = LOOK_AGAIN_SECONDS,
     ) -> None:
-        """`owed` is set when there is something new to send; what other processes owe is found within a second."""
+        """`owed` is set when there is something new to send; what other processes owe is found by looking again."""
         self._database = database
         self._signer = signer
         self._allowed = allowed
@@ -65,6 +66,7 @@ class Sender:
         self._owed = owed
         self._deadline = deadline
         self._lease = lease
+        self._look_again = look_again
         self._under_way: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
@@ -95,7 +97,7 @@ class Sender:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("callbacks_wait", reason=str(error).split("\n")[0], retry_s=LOOK_AGAIN_SECONDS)
+            log.warning("callbacks_wait", reason=str(error).split("\n")[0], retry_s=self._look_again)
             return 0
         for each in claimed:
             task = asyncio.create_task(self._send(each))
@@ -104,12 +106,10 @@ class Sender:
         return len(claimed)
 
     async def _pause(self) -> None:
-        """Until something is owed, something under way has ended, or a second has passed."""
+        """Until something is owed, something under way has ended, or it is time to look again."""
         nudge = asyncio.ensure_future(self._owed.wait())
         try:
-            await asyncio.wait(
-                [nudge, *self._under_way], timeout=LOOK_AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait([nudge, *self._under_way], timeout=self._look_again, return_when=asyncio.FIRST_COMPLETED)
         finally:
             nudge.cancel()
 
