@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg import sql
@@ -13,7 +14,9 @@ from psycopg import sql
 SESSIONS = 1000
 CONNECTIONS = 2
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-COLUMNS = "session_id, key, type, content, tags, author, message_id"
+COLUMNS = "session_id, key, type, content, tags, author, message_id, created, updated"
+# Ten memories a second from here on, so that the newest lie together in the table, as they do in life.
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 _SLOW_INDEXES = """
     select indexname, indexdef from pg_indexes where tablename = 'memories' and indexname in
@@ -37,7 +40,9 @@ def rows(first: int, last: int) -> Iterator[bytes]:
     source, known = random.Random(first), phrases()
     for number in range(first, last):
         text = " ".join(source.choices(known, k=5))
-        line = f'old-{number % SESSIONS:04d}\tm{number}\tfact\t"{text}"\t{{old}}\tbench\told-{number}\n'
+        moment = _BEGAN + number * timedelta(milliseconds=100)
+        about = f"{{old}}\tbench\told-{number}\t{moment}\t{moment}"
+        line = f'old-{number % SESSIONS:04d}\tm{number}\tfact\t"{text}"\t{about}\n'
         yield line.encode()
 
 

@@ -23,8 +23,8 @@ TURN_TIMEOUT = "2min"
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
 MIGRATORS_LOCK = 7_317_001
 
-# The partitions of `events` come and go by the day.
-_PARTITION = re.compile(r"events_(\d{8}|default)")
+# The partitions of `events` come and go by the day; the memory worker makes its vectors' tables where it can.
+_NOT_DECLARED = re.compile(r"events_(\d{8}|default)|memory_embeddings|memory_embedder")
 
 
 class _Settings(BaseSettings):
@@ -41,7 +41,7 @@ def _url() -> str:
 
 def include_object(thing: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
     """Whether `alembic check` and autogenerate look at a thing of the database."""
-    return not (kind == "table" and reflected and _PARTITION.fullmatch(name or ""))
+    return not (kind == "table" and reflected and _NOT_DECLARED.fullmatch(name or ""))
 
 
 def migrate(connection: Connection) -> None:

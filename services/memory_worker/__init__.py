@@ -1,6 +1,7 @@
 """The memory worker: what agents know, under keys, in versions, and finding it again.
 
-Consumes: the commands of the area `memory` (store_memory; retrieve_memory and query_memories as questions).
-Emits: memory_update.
-Owns: memories, memory_versions.
+Consumes: the commands of the area `memory` (store_memory, forget_memory; as questions retrieve_memory, query_memories,
+memory_history; of its own tell_memory_updates, embed_memories).
+Emits: memory_update, memory_forgotten.
+Owns: memories, memory_versions; memory_embeddings and memory_embedder, where pgvector is.
 """

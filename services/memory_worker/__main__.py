@@ -1,9 +1,9 @@
 """`python -m services.memory_worker`."""
 
 from services.memory_worker.app import run
+from services.memory_worker.settings import MemoryWorkerSettings
 from shared.bus.service import serve
-from shared.settings import Settings
 
 if __name__ == "__main__":
-    settings = Settings()
+    settings = MemoryWorkerSettings()
     serve(lambda: run(settings))

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
+from typing import Any
 
+from services.memory_worker import recalled
 from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command, JsonText, rfc3339
-from shared.messages.memory import Memory, MemoryType, StoreMemory
+from shared.messages.memory import Forgotten, Memory, MemoryType, StoreMemory
 
 Place = tuple[str, str]
 
@@ -34,6 +36,8 @@ class Draft:
     message_id: str
     if_version: int | None
     key_made: bool
+    # Of what the content says, to recognise it when it comes back; None when there is nothing to recognise.
+    content_hash: int | None
 
     @property
     def place(self) -> Place:
@@ -49,6 +53,7 @@ class Draft:
 def draft(at: int, command: Command) -> Draft:
     """What a `store_memory` asks to be stored, under a key of its own making when it names none."""
     data: StoreMemory = command.data
+    said = recalled.says(data.content)
     return Draft(
         at,
         data.session_id,
@@ -60,7 +65,25 @@ def draft(at: int, command: Command) -> Draft:
         command.message_id,
         data.if_version,
         data.key is None,
+        None if said is None else recalled.content_hash(data.session_id, said),
     )
+
+
+def cause_of(command: Command) -> dict[str, Any]:
+    """What the event of a command is stamped with, for one that is told later."""
+    return {
+        "sender_agent_id": command.sender_agent_id,
+        "correlation_id": command.message_id,
+        "priority": command.priority,
+        "hops": command.hops,
+        "trust": command.trust,
+        "traceparent": command.traceparent or None,
+    }
+
+
+def repeats(draft: Draft, memory: Memory) -> bool:
+    """Whether a draft without a key only says what a memory in force says already."""
+    return recalled.says(JsonText(draft.content.encode())) == recalled.says(memory.content)
 
 
 def make_key(type: MemoryType) -> str:
@@ -92,13 +115,19 @@ def stored(draft: Draft, version: int, created: str, updated: str) -> Memory:
         version=version,
         author=draft.author,
         message_id=draft.message_id,
+        replaces=replaced_by(version),
         created=created,
         updated=updated,
     )
 
 
+def replaced_by(version: int) -> int | None:
+    """The version that a version took the place of; None for a first."""
+    return version - 1 or None
+
+
 def guarded(draft: Draft, version: int) -> Rejected:
-    """The refusal of a draft whose `if_version` is not the version in force; 0: there is no such memory."""
+    """The refusal of a draft whose `if_version` is not the version that stands; 0: there is no such memory."""
     state = f"is at version {version}" if version else "does not exist"
     return conflict(
         f"memory {draft.key!r} {state}, and `if_version` is {draft.if_version}",
@@ -108,10 +137,21 @@ def guarded(draft: Draft, version: int) -> Rejected:
     )
 
 
-def missing(session_id: str, key: str, as_of: datetime | None, *, session_exists: bool) -> Rejected:
-    """Why there is nothing to retrieve: no such session, no such key in it, or not yet at that moment."""
+def missing(
+    session_id: str, key: str, as_of: datetime | None, *, session_exists: bool, forgotten: Forgotten | None = None
+) -> Rejected:
+    """Why there is nothing to retrieve: no such session, no such key in it, not yet at that moment, or forgotten."""
     if not session_exists:
         return Rejected("not_found", f"session {session_id!r} does not exist", session_id=session_id)
+    if forgotten is not None:
+        why = f": {forgotten.reason}" if forgotten.reason else ""
+        return Rejected(
+            "not_found",
+            f"memory {key!r} of session {session_id!r} was forgotten at {forgotten.at} by {forgotten.by!r}{why}",
+            session_id=session_id,
+            key=key,
+            forgotten=forgotten.model_dump(),
+        )
     then = f" at {rfc3339(as_of)}" if as_of else ""
     return Rejected("not_found", f"session {session_id!r} has no memory {key!r}{then}", session_id=session_id, key=key)
 

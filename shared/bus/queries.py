@@ -1,6 +1,7 @@
 """Reading commands, on FastStream: answered side by side, never recorded, gone when nobody waits for them any more."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,29 @@ from shared.messages import Command, decode_command, encode
 from shared.telemetry import QUERIES, span, trace_id
 
 QueryHandler = Callable[[Transaction, Command], Awaitable[dict[str, Any]]]
+
+
+class PreparedQuery:
+    """A query that must ask elsewhere before it reads: no database connection waits for a network call."""
+
+    def __init__(
+        self,
+        prepare: Callable[[Command], Awaitable[Any]],
+        answer: Callable[..., Awaitable[dict[str, Any]]],
+    ) -> None:
+        """`answer` is a query handler that is also given, as `needed`, what `prepare` returned."""
+        self._prepare = prepare
+        self._answer = answer
+
+    async def prepared(self, command: Command) -> QueryHandler:
+        """The handler of this one command, once what it needs is there."""
+        return functools.partial(self._answer, needed=await self._prepare(command))
+
+    async def __call__(self, tx: Transaction, command: Command) -> dict[str, Any]:
+        """Prepare and answer at once, for whoever has a connection anyway."""
+        return await (await self.prepared(command))(tx, command)
+
+
 # Reads under way at once; more wait in the broker, each no longer than its asker.
 CONCURRENT_READS = 16
 log = get_logger()
@@ -101,6 +125,8 @@ class QueryServer:
                 log.info("reply_lost", reason=str(error))
 
     async def _read(self, handler: QueryHandler, command: Command) -> dict[str, Any]:
+        if isinstance(handler, PreparedQuery):
+            handler = await handler.prepared(command)
         try:
             async with self._database.reading() as tx:
                 return await handler(tx, command)

@@ -1,5 +1,5 @@
 """Every SQL statement of the memory worker, by what it is for."""
 
-from services.memory_worker.store import memories, search
+from services.memory_worker.store import forgetting, memories, search, tellings, vectors
 
-__all__ = ["memories", "search"]
+__all__ = ["forgetting", "memories", "search", "tellings", "vectors"]

@@ -1,26 +1,29 @@
 """SQL that finds memories: lists by time, and full text by rank."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from services.memory_worker.store.memories import COLUMNS, memory_of
+from services.memory_worker.store.memories import COLUMNS, memory_of, rows_of
 from shared.database import Transaction
-from shared.database.tables import memories
 from shared.messages.memory import Memory, MemoryType
 
-# What a search may look at, so that a word in a million memories is answered about as quickly as a rare one. Up to so
-# many matches, all are ranked. Of more: as many of the first in the table, and as many among the newest rows.
-RANKED = 2_000
-NEWEST = 10_000
+# What a search may look at, so that a word of a million memories is answered about as quickly as a rare one
+# (docs/memory.md tells what that means for the answers; `python -m bench memory_search` measures it).
+# By the planner's estimate, an index leads to so few rows: all that match are ranked.
+FEW = 6_000
+# Should the estimate be wrong, this is where ranking them stops.
+RANKED = 10_000
+# Else the newest rows are looked at, so many, or until so many of them matched.
+NEWEST = 15_000
+ENOUGH = 1_000
 
-_QUERY = "websearch_to_tsquery('english', cast(:text as text))"
+_QUERY = "websearch_to_tsquery('english', cast(%(text)s as text))"
 _RANK = f"cast(ts_rank_cd(search, {_QUERY}) as float8)"
 _NEWEST_FIRST = "updated desc, session_id desc, key desc"
 _BEST_FIRST = f"rank desc, {_NEWEST_FIRST}"
-# A replaced version's words, by the same rule as those of a memory: the table keeps only what can be found every day.
-_VERSION_WORDS = str(memories.c.search.computed.sqltext)  # type: ignore[union-attr]
+_PLACE = "session_id, key, version, updated"
 
 # Between marks that no text holds, which become tags once the rest is escaped.
 MARKS = ("\x02", "\x03")
@@ -30,39 +33,41 @@ _HEADLINE = (
 )
 
 # What a search says once stop words are gone: '' when nothing is left, 'T' when it only leaves words out.
-_QUERY_TREE = text(f"select querytree({_QUERY})")
+_QUERY_TREE = text("select querytree(websearch_to_tsquery('english', cast(:text as text)))")
 
 # The matching parts of some texts, in their order. Parses each text, so it is asked for the rows of one page only.
-_HIGHLIGHTS = text(f"""
-    select ts_headline('english', document, {_QUERY}, :options)
+_HIGHLIGHTS = text("""
+    select ts_headline('english', document, websearch_to_tsquery('english', cast(:text as text)), :options)
     from unnest(cast(:documents as text[])) with ordinality as page (document, at) order by at
-""")  # noqa: S608
+""")
 
 
 class Filter(NamedTuple):
-    """Which memories are asked for; None and empty: any."""
+    """Which memories are asked for; None and empty: any. Those forgotten are never found."""
 
     session_id: str | None
     type: MemoryType | None
     tags: list[str] | None
     as_of: datetime | None
 
+    def named(self) -> dict[str, Any]:
+        """The conditions in force, each with its value."""
+        named = {
+            "session_id = %(session_id)s": self.session_id,
+            "tags @> cast(%(tags)s as text[])": self.tags,
+            "type = %(type)s": self.type,
+            "updated <= %(as_of)s": self.as_of,
+        }
+        return {condition: value for condition, value in named.items() if value}
+
     def conditions(self, *more: str, replaced: bool = False) -> str:
         """The `where` clause for `memories`, or for `memory_versions`."""
-        named = {
-            "session_id = :session_id": self.session_id,
-            "type = :type": self.type,
-            "tags @> cast(:tags as text[])": self.tags,
-            "updated <= :as_of": self.as_of,
-        }
-        conditions = [condition for condition, value in named.items() if value]
-        if replaced:
-            conditions.append("replaced > :as_of")
-        return f"where {' and '.join([*conditions, *more])}" if conditions or more else ""
+        beyond = ["replaced > %(as_of)s"] if replaced else []
+        return f"where {' and '.join([*self.named(), *beyond, 'forgotten is null', *more])}"
 
 
 class Ranked(NamedTuple):
-    """A memory that full text found."""
+    """A memory that was found, and how well it fits."""
 
     memory: Memory
     rank: float
@@ -74,31 +79,64 @@ async def list_memories(
 ) -> list[tuple[Memory, datetime]]:
     """Up to `limit` memories after a sort key, the newest first, each with the moment it is sorted by.
 
-    By memories_newest, memories_by_session or memories_tags, as the filter goes; with `as_of` also the versions in
-    force at that moment, by the primary key of memory_versions within a session.
+    By memories_newest, _by_session, _by_type or _tags, as the filter goes; with `as_of` also the versions in force at
+    that moment, by the primary key of memory_versions within a session, else by memory_versions_newest.
     """
-    beyond = ["(updated, session_id, key) < (:updated, :after_session, :after_key)"] if after else []
-    page = f"order by {_NEWEST_FIRST} limit :limit"
+    beyond = ["(updated, session_id, key) < (%(updated)s, %(after_session)s, %(after_key)s)"] if after else []
+    page = f"order by {_NEWEST_FIRST} limit %(limit)s"
     statement = f"select {COLUMNS} from memories {wanted.conditions(*beyond)} {page}"  # noqa: S608
     if wanted.as_of is not None:
         versions = f"select {COLUMNS} from memory_versions {wanted.conditions(*beyond, replaced=True)} {page}"  # noqa: S608
         statement = f"({statement}) union all ({versions}) {page}"
     updated, session_id, key = after or (None, None, None)
     values = {**wanted._asdict(), "updated": updated, "after_session": session_id, "after_key": key, "limit": limit}
-    return [(memory_of(row), row.updated) for row in await tx.execute(text(statement), values)]
+    return [(memory_of(row), row.updated) for row in await rows_of(tx, statement, values)]
 
 
 async def search_memories(
     tx: Transaction, wanted: Filter, words: str, after: tuple[float, datetime, str, str] | None, limit: int
 ) -> list[Ranked]:
-    """Up to `limit` memories that match, after a sort key, the best first; see `RANKED` for how many are looked at."""
+    """Up to `limit` memories that match, after a sort key, the best first; see `FEW` for how many are looked at."""
+    statement, values = await search_statement(tx, wanted, words, after, limit)
+    return [Ranked(memory_of(row), row.rank, row.updated) for row in await rows_of(tx, statement, values)]
+
+
+async def search_statement(
+    tx: Transaction, wanted: Filter, words: str, after: tuple[float, datetime, str, str] | None, limit: int
+) -> tuple[str, dict[str, Any]]:
+    """The statement of a search and its values, for the matches there are likely to be.
+
+    Few: one scan of memories_search, or of the index of a filter that leads to fewer rows. Many: one walk along
+    memories_newest, _by_session or _by_type. The same for memory_versions, when a moment is asked for.
+    """
     rank, updated, session_id, key = after or (None, None, None, None)
     values = {
-        **wanted._asdict(), "text": words, "ranked": RANKED, "newest": NEWEST, "limit": limit,
+        **wanted._asdict(), "text": words, "limit": limit,
         "rank": rank, "updated": updated, "after_session": session_id, "after_key": key,
     }  # fmt: skip
-    rows = await tx.execute(text(_search(wanted, beyond=after is not None)), values)
-    return [Ranked(memory_of(row), row.rank, row.updated) for row in rows]
+    tables = ["memories"] if wanted.as_of is None else ["memories", "memory_versions"]
+    parts = [_candidates(each, wanted, few=await _leads_to_few(tx, each, wanted, values)) for each in tables]
+    found = " union all ".join(f"select * from {name}" for part in parts for name in part.found)  # noqa: S608
+    after_key = (
+        "where (rank, updated, session_id, key) < (%(rank)s, %(updated)s, %(after_session)s, %(after_key)s)"
+        if after
+        else ""
+    )
+    statement = f"""
+        with {",".join(part.ctes for part in parts)}, page as (
+            select distinct * from ({found}) as candidates {after_key} order by {_BEST_FIRST} limit %(limit)s
+        )
+        select memory.*, page.rank from page, lateral ({version_of("page")}) as memory order by {_BEST_FIRST}
+    """  # noqa: S608
+    return statement, values
+
+
+def version_of(place: str) -> str:
+    """The one version that a row with session_id, key and version names, wherever it is kept. By the primary keys."""
+    same = f"session_id = {place}.session_id and key = {place}.key and version = {place}.version"
+    return f"""
+        select {COLUMNS} from memories where {same} union all select {COLUMNS} from memory_versions where {same}
+    """  # noqa: S608
 
 
 async def query_tree(tx: Transaction, words: str) -> str:
@@ -113,50 +151,42 @@ async def highlight(tx: Transaction, words: str, documents: list[str]) -> list[s
     return list((await tx.execute(_HIGHLIGHTS, values)).scalars())
 
 
-def _search(wanted: Filter, *, beyond: bool) -> str:
-    """The statement of a search.
+class _Candidates(NamedTuple):
+    """The parts of a statement that find what may be on the page."""
 
-    `matching` is one scan of memories_search, read only as far as `found` asks: the limit stands outside, since a
-    planner that counts on it reads the table instead. `recent`, by memories_newest, runs only when there was more.
-    """
-    columns = "session_id, key, version, updated"
-    within = wanted._replace(type=None, tags=None)
-    candidates = ["found", "recent"]
-    replaced = ""
-    if wanted.as_of is not None:
-        candidates.append("replaced")
-        replaced = f"""
-            replaced as (
-                select {columns}, {_RANK} as rank from (
-                    select {columns}, {_VERSION_WORDS} as search from (
-                        select * from memory_versions {wanted.conditions(replaced=True)}
-                        order by {_NEWEST_FIRST} limit :ranked
-                    ) as versions
-                ) as words
-                where search @@ {_QUERY}
-            ),"""  # noqa: S608
-    return f"""
-        with matching as materialized (
-            select {columns}, {_RANK} as rank from memories {wanted.conditions(f"search @@ {_QUERY}")}
-        ), found as materialized (
-            select * from matching limit :ranked + 1
-        ), recent as (
-            select {columns}, {_RANK} as rank from (
-                select * from memories {within.conditions()} order by {_NEWEST_FIRST} limit :newest
-            ) as newest
-            {wanted.conditions(f"(select count(*) from found) > :ranked and search @@ {_QUERY}")} limit :ranked
-        ), {replaced}
-        page as (
-            select * from ({" union ".join(f"select * from {each}" for each in candidates)}) as candidates
-            {"where (rank, updated, session_id, key) < (:rank, :updated, :after_session, :after_key)" if beyond else ""}
-            order by {_BEST_FIRST} limit :limit
-        )
-        select memory.*, page.rank from page, lateral (
-            select {COLUMNS} from memories
-            where session_id = page.session_id and key = page.key and version = page.version
-            union all
-            select {COLUMNS} from memory_versions
-            where session_id = page.session_id and key = page.key and version = page.version
-        ) as memory
-        order by {_BEST_FIRST}
+    ctes: str
+    found: list[str]
+
+
+def _candidates(table: str, wanted: Filter, *, few: bool) -> _Candidates:
+    replaced = table == "memory_versions"
+    matching = wanted.conditions(f"search @@ {_QUERY}", replaced=replaced)
+    # With the filters that an index can walk along: the others are looked at in the rows it comes by.
+    walked = wanted._replace(type=None if wanted.session_id else wanted.type, tags=None)
+    within = walked.conditions(replaced=replaced)
+    recent = f"""
+        select {_PLACE}, {_RANK} as rank from (
+            select * from {table} {within} order by {_NEWEST_FIRST} limit {NEWEST}
+        ) as newest {matching}
     """  # noqa: S608
+    if not few:
+        return _Candidates(f"recent_{table} as ({recent} limit {ENOUGH})", [f"recent_{table}"])
+    # The limit stands outside of what is materialized, since a planner that counts on it reads the table instead.
+    ctes = f"""
+        matching_{table} as materialized (select {_PLACE}, {_RANK} as rank from {table} {matching}),
+        found_{table} as materialized (select * from matching_{table} limit {RANKED} + 1),
+        recent_{table} as (
+            {recent} and (select count(*) from found_{table}) > {RANKED} limit {ENOUGH}
+        )
+    """  # noqa: S608
+    return _Candidates(ctes, [f"found_{table}", f"recent_{table}"])
+
+
+async def _leads_to_few(tx: Transaction, table: str, wanted: Filter, values: dict[str, Any]) -> bool:
+    """Whether the planner expects few rows by one of the indexes: that of the words, or that of a filter."""
+    filters = [condition for condition in wanted.named() if not condition.startswith("updated")]
+    for condition in (f"search @@ {_QUERY}", *filters):
+        (plan,) = await rows_of(tx, f"explain (format json) select 1 from {table} where {condition}", values)  # noqa: S608
+        if plan[0][0]["Plan"]["Plan Rows"] <= FEW:
+            return True
+    return False

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.memory_worker.handlers import BATCH_HANDLERS
+from services.memory_worker.handlers import BATCH_HANDLERS, HANDLERS
 from services.memory_worker.queries import QUERIES
 from shared.bus.commit import Outcome
 from tests.integration.handling import Handling, result_of
@@ -14,6 +14,7 @@ from tests.integration.handling import Handling, result_of
 class MemoryWorker(Handling):
     """Stores and asks."""
 
+    handlers = HANDLERS
     batch_handlers = BATCH_HANDLERS
     queries = QUERIES
 

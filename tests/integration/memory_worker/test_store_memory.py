@@ -57,7 +57,8 @@ def test_only_new_keys_are_counted(worker):
     worker.store(note("a"), note("b"), note("a"))
     worker.store(note("a"), note("c", session="s2"))
     rows = worker.sql("select id, memory_count, seq from sessions order by id")
-    assert [tuple(row) for row in rows] == [("s1", 2, 4), ("s2", 1, 1)]
+    # The events of a's second and third version are told later, as one.
+    assert [tuple(row) for row in rows] == [("s1", 2, 2), ("s2", 1, 1)]
 
 
 def test_a_key_named_again_in_a_batch_makes_versions_in_order(worker):
