@@ -3,7 +3,8 @@
 import json as jsons
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -65,16 +66,15 @@ def show(
     Example: `switchyard dead-letters show 1`
     """
     from cli.pages import print_json
-    from cli.tables import print_card
+    from cli.tables import member, print_card
 
     with calling(as_json=json, missing=MISSING) as client:
         text = client.text("GET", f"/api/dead-letters/{letter}")
     if json:
         print_json(text)
         return
-    found = jsons.loads(text)["dead_letter"]
     print_card(
-        {**found, "body": _read(found["body"])},
+        _with_body(member(text, "dead_letter")),
         first=("dead_letter_id", "reason", "exchange", "routing_key", "message_id", "attempts"),
         blocks=("headers", "body"),
     )
@@ -178,7 +178,8 @@ def _settled(asked: Iterable[int], states: dict[str, list[int]]) -> dict[str, li
 
 def _tell(became: dict[str, list[int]]) -> None:
     sent = len(became["redriven"])
-    out.print(f"{sent:,} {'dead letter was' if sent == 1 else 'dead letters were'} sent again.")
+    if sent or not (became["kept"] or became["missing"]):
+        out.print(f"{sent:,} {'dead letter was' if sent == 1 else 'dead letters were'} sent again.")
     if kept := became["kept"]:
         err.print(f"Could not be sent, for the session worker's log to tell why: {_ids(kept)}", style="red")
     if missing := became["missing"]:
@@ -189,9 +190,13 @@ def _ids(letters: list[int]) -> str:
     return ", ".join(map(str, letters[:20])) + (f" and {len(letters) - 20} more" if len(letters) > 20 else "")
 
 
-def _read(body: str) -> Any:
-    """A body as what it holds: JSON where it is, else its text."""
-    try:
-        return jsons.loads(body)
-    except ValueError:
-        return body
+def _with_body(letter: bytes) -> bytes:
+    """A dead letter whose body, given as text, is what the text holds where that is JSON."""
+    import msgspec
+
+    from cli.verbatim import json_value
+
+    members = msgspec.json.decode(letter, type=dict[str, msgspec.Raw])
+    with suppress(ValueError):
+        members["body"] = json_value(msgspec.json.decode(members["body"], type=str), "body")
+    return msgspec.json.encode(members)

@@ -100,14 +100,14 @@ def show(session: SessionId, key: Key, as_of: AsOf = None, json: AsJson = False)
     Example: `switchyard memories show demo plan`
     """
     from cli.pages import print_json
-    from cli.tables import print_card
+    from cli.tables import member, print_card
 
     with calling(as_json=json, missing=MISSING) as client:
         text = client.result("retrieve_memory", given(session_id=session, key=key, as_of=as_of))
     if json:
         print_json(text)
         return
-    print_card(jsons.loads(text)["memory"], first=("session_id", "key", "type", "tags", "version"), blocks=("content",))
+    print_card(member(text, "memory"), first=("session_id", "key", "type", "tags", "version"), blocks=("content",))
 
 
 @app.command(epilog=EXIT_CODES)

@@ -8,8 +8,8 @@ import msgspec
 import typer
 from rich.text import Text
 
-from cli.screen import err, harmless, out, progress
-from cli.tables import Column, print_table
+from cli.screen import err, out, progress
+from cli.tables import Column, in_full, print_table
 
 # A page: up to so many entries after a cursor, as the API's text.
 Ask = Callable[[int, str | None], bytes]
@@ -59,13 +59,11 @@ def print_json(text: bytes) -> None:
     typer.echo(_on_one_line(text))
 
 
-def print_pretty(text: bytes, member: str | None = None) -> None:
-    """An answer of the API, or one member of it, with a line for each member; numbers as they came."""
+def print_pretty(text: bytes) -> None:
+    """An answer of the API, or a part of it, with a line for each member; numbers as they came."""
     from rich.highlighter import JSONHighlighter
 
-    if member is not None:
-        text = bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[member])
-    shown = Text(harmless(msgspec.json.format(text, indent=2).decode()))
+    shown = Text(in_full(text))
     out.print(JSONHighlighter()(shown) if out.is_terminal else shown)
 
 

@@ -66,14 +66,14 @@ def show(session: SessionId, json: AsJson = False) -> None:
     Example: `switchyard sessions show demo`
     """
     from cli.pages import print_json
-    from cli.tables import print_card
+    from cli.tables import member, print_card
 
     with calling(as_json=json, missing=MISSING) as client:
         text = client.result("get_session", {"session_id": session})
     if json:
         print_json(text)
         return
-    print_card(jsons.loads(text)["session"], first=("session_id", "title", "status"), blocks=("initial",))
+    print_card(member(text, "session"), first=("session_id", "title", "status"), blocks=("initial",))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -167,13 +167,14 @@ def state(session: SessionId, json: AsJson = False) -> None:
     Example: `switchyard sessions state demo`
     """
     from cli.pages import print_json, print_pretty
+    from cli.tables import member
 
     with calling(as_json=json, missing=MISSING) as client:
         text = client.result("get_state", {"session_id": session})
     if json:
         print_json(text)
         return
-    print_pretty(text, "state")
+    print_pretty(member(text, "state"))
     err.print(f"version {jsons.loads(text)['version']}", style="dim")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from rich.text import Text
 
 from cli import moments
@@ -56,7 +57,7 @@ def one_line(value: Any) -> str:
             return moments.short(value)
         case str():
             return harmless(" ".join(value.split()))
-        case [*items] if items and all(isinstance(item, str) for item in items):
+        case [*items] if all(isinstance(item, str) for item in items):
             return harmless(", ".join(items))
         case dict() | list() | bool():
             return harmless(json.dumps(value, ensure_ascii=False))
@@ -119,25 +120,34 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
         out.print(whole)
 
 
-def print_card(thing: Row, *, first: Sequence[str] = (), blocks: Sequence[str] = ()) -> None:
-    """One thing: a line for each member that is set, those of `first` before the others, then `blocks` in full."""
+def print_card(text: bytes, *, first: Sequence[str] = (), blocks: Sequence[str] = ()) -> None:
+    """One thing, given as JSON: a line for each member that is set, those of `first` before the others, then `blocks`.
+
+    Blocks are printed in full, with their numbers as they came.
+    """
+    thing = json.loads(text)
     names = [
         name for name in dict.fromkeys([*first, *thing]) if name not in blocks and thing.get(name) not in (None, [], {})
     ]
     width = max((len(name) for name in names), default=0) + _GAP
     for name in names:
         value = thing[name]
-        text = moments.long(value) if isinstance(value, str) and _MOMENT.fullmatch(value) else one_line(value)
+        shown = moments.long(value) if isinstance(value, str) and _MOMENT.fullmatch(value) else one_line(value)
         label = Text(name.replace("_", " ").ljust(width), style="dim")
-        out.print(label + Text(text, style=STYLES.get(text, "")))
+        out.print(label + Text(shown, style=STYLES.get(shown, "")))
     for name in blocks:
         if thing.get(name) is not None:
             out.print(Text(f"\n{name.replace('_', ' ')}", style="bold"))
-            out.print(Text(in_full(thing[name])))
+            out.print(Text(in_full(member(text, name))))
 
 
-def in_full(value: Any) -> str:
-    """A value of any length: text as it is, JSON with a line for each member."""
-    if isinstance(value, str):
-        return harmless(value.replace("\r\n", "\n"))
-    return harmless(json.dumps(value, ensure_ascii=False, indent=2))
+def member(text: bytes, name: str) -> bytes:
+    """The JSON of one member of an object, as it came."""
+    return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[name])
+
+
+def in_full(value: bytes) -> str:
+    """A JSON value of any length: text as it is, anything else with a line for each member."""
+    if value.lstrip().startswith(b'"'):
+        return harmless(str(json.loads(value)).replace("\r\n", "\n"))
+    return harmless(msgspec.json.format(value, indent=2).decode())

@@ -68,7 +68,7 @@ def show(task: TaskId, json: AsJson = False) -> None:
     Example: `switchyard tasks show 0199e1f4-6c2a-7d41-9f0e-3b8f5a7c2d10`
     """
     from cli.pages import print_json
-    from cli.tables import print_card
+    from cli.tables import member, print_card
 
     with calling(as_json=json, missing=MISSING) as client:
         text = client.result("get_task", {"task_id": task})
@@ -76,7 +76,7 @@ def show(task: TaskId, json: AsJson = False) -> None:
         print_json(text)
         return
     print_card(
-        jsons.loads(text)["task"],
+        member(text, "task"),
         first=("task_id", "session_id", "status", "agent_name", "task_type", "description"),
         blocks=("input_data", "output_data", "error_message"),
     )

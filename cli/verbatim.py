@@ -9,7 +9,8 @@ import msgspec
 def json_value(text: str, where: str) -> msgspec.Raw:
     """JSON as it was typed, checked. Raises ValueError in words that name `where`."""
     try:
-        msgspec.json.decode(text)
+        # As `Raw` a number may be of any size.
+        msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise ValueError(f"{where}: this is not JSON ({error}): {text[:60]}") from None
     return msgspec.Raw(text.encode())

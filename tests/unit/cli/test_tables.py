@@ -1,5 +1,6 @@
 """Tables and cards at a width, in a pipe, and with what nobody should have to see."""
 
+import json
 import os
 import re
 from datetime import datetime
@@ -85,7 +86,8 @@ def test_the_widest_text_gives_way_first():
         ("two\nlines\tand  a tab", "two lines and a tab"),
         (["a", "b"], "a, b"),
         ({"a": [1, True]}, '{"a": [1, true]}'),
-        ([], "[]"),
+        ([], ""),
+        ([1], "[1]"),
         (5, "5"),
         ("\x1b[31mred\x07\u202e", "�[31mred��"),
     ],
@@ -95,8 +97,8 @@ def test_any_value_becomes_one_harmless_line(value, shown):
 
 
 def test_text_in_full_keeps_its_lines_but_steers_no_terminal():
-    assert in_full("a\r\nb\tc\x1b[2J") == "a\nb\tc�[2J"
-    assert in_full({"a": 1}) == '{\n  "a": 1\n}'
+    assert in_full(rb'"a\r\nb\tc\u001b[2J"') == "a\nb\tc�[2J"
+    assert in_full(b'{"a": 1e5}') == '{\n  "a": 1e5\n}'
 
 
 def test_a_highlight_is_shown_as_the_text_it_marks():
@@ -105,7 +107,8 @@ def test_a_highlight_is_shown_as_the_text_it_marks():
 
 def test_a_card_has_a_line_for_what_is_set_and_blocks_below(lines):
     thing = {"status": "done", "created": "2020-01-02T03:04:05.000006Z", "tags": [], "error": None, "content": "x\ny"}
-    shown = lines(80, print_card, {**thing, "key": "plan"}, first=("key",), blocks=("content",))
+    text = json.dumps({**thing, "key": "plan"}).encode()
+    shown = lines(80, print_card, text, first=("key",), blocks=("content",))
     assert shown[0] == "key      plan"
     assert shown[1] == "status   done"
     assert re.fullmatch(r"created  2020-01-0[123] \d\d:\d\d:05 \(\dy ago\)", shown[2])
