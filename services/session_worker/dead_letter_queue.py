@@ -9,19 +9,21 @@ from faststream.rabbit import RabbitBroker, RabbitMessage
 
 from services.session_worker import store
 from services.session_worker.dead_letters import BEGINNING, Arrival, added, letter_of, refusal
+from services.session_worker.letter_callbacks import callback_of
 from services.session_worker.store.dead_letters import Letter
 from shared.bus.commit import error_reply
 from shared.bus.general_client import consume, general_broker
 from shared.bus.publisher import Publisher
-from shared.bus.topology import DEAD_LETTERS
+from shared.bus.topology import COMMANDS, DEAD_LETTERS
 from shared.database import Database, is_transient
 from shared.errors import BusError
 from shared.logs import get_logger
-from shared.messages import Event
+from shared.messages import Event, spec_of
 
 # Letters may have 26 MB each.
 PREFETCH = 10
 RETRY_SECONDS = 1.0
+_SEND_CALLBACK = spec_of("send_callback").routing_key
 log = get_logger()
 
 
@@ -63,7 +65,7 @@ class DeadLetterQueue:
             arrival = _arrival(message.raw_message)
             letter = letter_of(arrival)
             # Unacknowledged, so it is here again after a crash; its key and its event's id are the same then.
-            while not await self._kept(letter):  # noqa: ASYNC110 (nobody signals that the database is back)
+            while not await self._kept(arrival, letter):  # noqa: ASYNC110 (nobody signals that the database is back)
                 await asyncio.sleep(RETRY_SECONDS)
             if arrival.unroutable and arrival.reply_to:
                 await self._reply(arrival)
@@ -71,11 +73,14 @@ class DeadLetterQueue:
         except Exception as error:
             log.error("dead_letter_not_acknowledged", message_id=message.raw_message.message_id, exc_info=error)
 
-    async def _kept(self, letter: Letter) -> bool:
+    async def _kept(self, arrival: Arrival, letter: Letter) -> bool:
         try:
             async with self._database.transaction() as tx:
                 kept = await store.dead_letters.insert_letter(tx, letter, BEGINNING)
             await self._publish(added(kept))
+            if owed := callback_of(arrival, kept):
+                message_id, command = owed
+                await self._publisher.publish(COMMANDS, _SEND_CALLBACK, command, message_id=message_id, deadline=5)
         except Exception as error:
             if isinstance(error, BusError) or is_transient(error):
                 log.warning("dead_letter_waits", reason=str(error).split("\n")[0], retry_s=RETRY_SECONDS)

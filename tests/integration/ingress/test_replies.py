@@ -14,6 +14,7 @@ from shared.bus.frames import Delivery
 from shared.bus.topology import declare
 from shared.messages import Command, decode_command, new_id
 from tests.integration.ingress.conftest import Ingress
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 Answerer = Callable[[Command], bytes | None]
@@ -42,6 +43,18 @@ class Worker:
                     persistent=False,
                 )
             self._connection.ack(delivery.tag)
+
+    async def take(self, queue: str, count: int) -> list[Command]:
+        """So many commands of another queue."""
+        taken: list[Command] = []
+
+        def on_deliveries(deliveries: list[Delivery]) -> None:
+            taken.extend(decode_command(unpacked(delivery)) for delivery in deliveries)
+            self._connection.ack(deliveries[-1].tag, multiple=True)
+
+        await self._connection.consume(queue, on_deliveries, prefetch=100)
+        await eventually_async(lambda: asyncio.sleep(0, len(taken) >= count))
+        return taken
 
 
 @pytest.fixture
@@ -138,10 +151,8 @@ async def test_a_hundred_callers_at_once_each_get_their_own_reply(ingress: Ingre
 async def test_the_session_api_answers_in_camel_case(ingress: Ingress, worker: Worker) -> None:
     worker.answers = says('{"ok":true,"result":{"session":{"session_id":"s1","user_id":null,"initial":{"a_b":1}}}}')
     got = await post(ingress, "/api/sessions", {"sessionId": "s1", "initial": {"a_b": 1}})
-    assert (got.status_code, got.json()) == (
-        201,
-        {"session": {"sessionId": "s1", "userId": None, "initial": {"a_b": 1}}},
-    )
+    noun = {"sessionId": "s1", "userId": None, "initial": {"a_b": 1}}
+    assert (got.status_code, got.json()) == (201, {**noun, "session": noun})
     assert (await get(ingress, "/api/sessions/s1")).json()["session"]["sessionId"] == "s1"
     worker.answers = says('{"ok":true,"result":{"sessions":[{"session_id":"s1"}],"next":"c"}}')
     assert (await get(ingress, "/api/query/recent?limit=1")).json() == {"sessions": [{"sessionId": "s1"}], "next": "c"}
@@ -161,3 +172,21 @@ async def test_deliveries_and_dead_letters_are_asked_of_the_worker(ingress: Ingr
     worker.answers = says('{"ok":true,"result":{"redriven":2}}')
     got = await post(ingress, "/api/dead-letters/redrive", {"dead_letter_ids": [1, 2]})
     assert (got.status_code, got.json()) == (200, {"redriven": 2})
+
+
+async def test_the_reply_of_a_reading_command_is_sent_to_its_callback_by_a_command_of_its_own(
+    ingress: Ingress, worker: Worker
+) -> None:
+    url = "https://hooks.example.com/"
+    worker.answers = says('{"ok":true,"result":{"session":{"n":1.10}}}')
+    body = {"command": "get_session", "data": {"session_id": "s1"}, "message_id": "m-read", "callback_url": url}
+    assert (await post(ingress, "/api/commands", body)).content == b'{"session":{"n":1.10}}'
+    worker.answers = says('{"ok":false,"error":{"code":"not_found","message":"no","details":{}}}')
+    assert (await post(ingress, "/api/commands", {**body, "message_id": "m-none"})).status_code == 404
+    assert {command.callback_url for command in worker.seen} == {None}
+
+    done, failed = [command.data for command in await worker.take("task.commands", 2)]
+    assert (done.url, done.message_id, done.command, done.error) == (url, "m-read", "get_session", None)
+    assert str(done.result) == '{"session":{"n":1.10}}'
+    assert (failed.message_id, failed.result) == ("m-none", None)
+    assert failed.error.value() == {"code": "not_found", "message": "no", "details": {}}

@@ -24,7 +24,7 @@ from shared.bus.tail import StreamEvent, Tail
 from shared.bus.topology import COMMANDS, DEAD_LETTERS
 from shared.database import Database
 from shared.errors import BusError, Unavailable
-from shared.messages import encode_command, new_id, spec_of
+from shared.messages import decode_command, encode_command, new_id, spec_of
 from tests.conftest import require_rabbitmq
 from tests.integration.bus.broker import Broker
 from tests.waiting import eventually_async
@@ -152,6 +152,23 @@ def test_a_given_up_message_is_kept_with_its_reason_and_told_of(with_bus):
 
 async def _value(value: Any) -> Any:
     return value
+
+
+def test_who_asked_to_be_called_back_is_told_that_the_command_was_given_up(with_bus):
+    async def test(bus: Bus) -> None:
+        url = "https://hooks.example.com/"
+        body = encode_command("store_memory", {}, message_id="m1", sender_agent_id="ada", callback_url=url)
+        async with bus.draining():
+            await bus.publish(DEAD_LETTERS, "memory.store_memory", body, message_id="m1", headers=GIVEN_UP)
+            (letter,) = await bus.letters(1)
+            (delivery,) = await bus.take("task.commands", 1)
+        owed = decode_command(delivery.body)
+        assert (delivery.routing_key, delivery.message_id) == ("task.send_callback", owed.message_id)
+        assert (owed.data.url, owed.data.message_id, owed.data.command) == (url, "m1", "store_memory")
+        assert owed.data.error.value()["message"] == "given up: the body is not JSON"
+        assert owed.data.error.value()["details"] == {"dead_letter_id": letter.id}
+
+    with_bus(test)
 
 
 def test_a_message_the_broker_gave_up_tells_the_brokers_reason(with_bus):

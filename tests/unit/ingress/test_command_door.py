@@ -107,6 +107,34 @@ async def test_what_is_wrong_with_a_message_is_422_and_named(doors: Doors, messa
     assert await doors.kept() == []
 
 
+async def test_where_the_reply_is_to_be_sent_travels_with_the_command(doors: Doors) -> None:
+    url = "https://hooks.example.com/switchyard?room=7"
+    assert (await form(doors, command="create_session", callback_url=url)).status == 202
+    assert (await form(doors, command="create_session", callback_url=None)).status == 202
+    webhook = {"type": "collaborative_session_command", "command": "create_session", "callback_url": url}
+    assert (await doors.post("/webhook", orjson.dumps(webhook), {"x-api-key": KEY})).status == 202
+    assert [message.get("callback_url") for message in await doors.kept()] == [url, None, url]
+
+
+@pytest.mark.parametrize("path", ["/api/commands", "/webhook"])
+async def test_a_target_that_is_not_public_is_422_at_every_door(doors: Doors, path: str) -> None:
+    for url in ("http://[::ffff:127.0.0.1]/", "http://169.254.169.254/", "http://2130706433/", "ftp://example.com/"):
+        body = {"type": "collaborative_session_command", "command": "create_session", "callback_url": url}
+        got = await doors.post(path, orjson.dumps(body), {"x-api-key": KEY})
+        assert (got.status, got.json()["details"]["fields"][0]["field"]) == (422, "callback_url")
+    assert await doors.kept() == []
+
+
+async def test_a_tasks_target_is_judged_as_well(doors: Doors) -> None:
+    task = {"session_id": "s1", "agent_name": "codex", "task_type": "t", "callback_url": "http://10.0.0.1/"}
+    got = await doors.command("delegate_task", orjson.dumps(task))
+    assert got.status == 422
+    assert "10.0.0.1 is not a public address" in got.body.decode()
+    task["callback_url"] = "https://hooks.example.com/"
+    assert (await doors.command("delegate_task", orjson.dumps(task))).status == 202
+    assert (await doors.kept())[0]["data"]["callback_url"] == "https://hooks.example.com/"
+
+
 @pytest.mark.parametrize("body", [b"[]", b"7", b'"text"', b"null"])
 async def test_a_body_that_is_no_object_is_422(doors: Doors, body: bytes) -> None:
     assert (await doors.post("/api/commands", body, {"X-API-Key": KEY})).status == 422
