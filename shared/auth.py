@@ -4,24 +4,37 @@ import hashlib
 import hmac
 import secrets
 import time
-from dataclasses import dataclass
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import jwt
 
 from shared.errors import Rejected
-from shared.messages.envelope import Scope
+from shared.limits import Bucket
+from shared.messages.batch import Batch, refused_at
+from shared.messages.envelope import CommandData, CommandSpec, Scope
+from shared.reach import Sessions
+from shared.topics import Topics
 
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 LOGIN_SECONDS = 15 * 60
+# What every key but the bootstrap key begins with, so that logs can tell one by its looks.
+KEY_PREFIX = "sy_"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a key's or a token's name, and what it may do."""
+    """Who is calling: a key's or a token's name, what it may do, where, and how often.
+
+    `sessions`: the only ones it may work in; `topics`: what it may hear besides theirs; None: no such bound.
+    """
 
     name: str
     scopes: frozenset[str]
+    sessions: Sessions | None = None
+    topics: Topics | None = None
+    bucket: Bucket | None = field(default=None, compare=False)
 
     def require(self, scope: Scope) -> None:
         """Raise `Rejected("forbidden")` unless the caller has the scope.
@@ -32,6 +45,45 @@ class Caller:
         if self.scopes.isdisjoint(enough):
             raise Rejected("forbidden", f"the key {self.name!r} lacks the scope {scope!r}", scope=scope)
 
+    def permit(self, spec: CommandSpec, data: CommandData) -> None:
+        """Raise `Rejected("forbidden")` unless the caller may run a command with this data, already checked.
+
+        Of a batch, every command within: who may write may not read by way of a batch.
+        """
+        self.require(spec.scope)
+        if isinstance(data, Batch):
+            for index, part in enumerate(data.parts):
+                try:
+                    self.permit(part.spec, part.data)
+                except Rejected as refusal:
+                    raise refused_at(index, part.spec.name, refusal) from None
+        elif self.sessions is not None:
+            self.enter(getattr(data, "session_id", None))
+
+    def enter(self, session_id: str | None) -> None:
+        """Raise `Rejected("forbidden")` unless the caller may work in a session, or, with None, outside of any."""
+        if self.sessions is None or (session_id is not None and self.sessions.allow(session_id)):
+            return
+        said = "this names no session" if session_id is None else f"the session {session_id!r} is not on its list"
+        raise Rejected(
+            "forbidden",
+            f"the key {self.name!r} may only run commands whose `session_id` is one of {self.sessions}: {said}",
+            sessions=list(self.sessions.patterns),
+        )
+
+    def count(self) -> None:
+        """Count a request. Raises `Rejected("rate_limited")` when the key has made too many of late."""
+        bucket = self.bucket
+        if bucket is None or bucket.take():
+            return
+        raise Rejected(
+            "rate_limited",
+            f"the key {self.name!r} may make {bucket.burst:g} requests a minute; try again in {bucket.wait_s:.1f} s",
+            limit=int(bucket.burst),
+            window_s=60,
+            retry_after=round(bucket.wait_s, 3),
+        )
+
 
 def hash_key(key: str) -> bytes:
     """What is stored of an API key. Keys are long and random, so one round of SHA-256 is enough."""
@@ -40,27 +92,16 @@ def hash_key(key: str) -> bytes:
 
 def make_key() -> str:
     """A new random API key."""
-    return f"sy_{secrets.token_urlsafe(32)}"
+    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
 
 
-class KeyRing:
-    """The API keys in force, by hash."""
+def derive_key(secret: str, caller: str, message_id: str) -> str:
+    """The API key that a caller's `create_key` under this message id makes, the same each time, and kept nowhere.
 
-    def __init__(self, bootstrap_key: str) -> None:
-        """`bootstrap_key` has every scope and works with the database away."""
-        self._bootstrap = hash_key(bootstrap_key)
-        self._callers: dict[bytes, Caller] = {}
-
-    def find(self, key: str) -> Caller | None:
-        """The caller a key belongs to; takes the same time for any wrong key."""
-        digest = hash_key(key)
-        if hmac.compare_digest(digest, self._bootstrap):
-            return Caller("bootstrap", SCOPES)
-        return self._callers.get(digest)
-
-    def replace(self, callers: dict[bytes, Caller]) -> None:
-        """Put other keys in force beside the bootstrap key."""
-        self._callers = callers
+    Nobody without Switchyard's own secret can tell it, though they know the rest.
+    """
+    seal = hmac.digest(secret.encode(), f"api key\n{caller}\n{message_id}".encode(), hashlib.sha256)
+    return f"{KEY_PREFIX}{urlsafe_b64encode(seal).decode().rstrip('=')}"
 
 
 def sign(secret: str, audience: Literal["ws", "api", "login"], claims: dict[str, Any], *, ttl_s: float) -> str:

@@ -45,6 +45,12 @@ class DoorSettings(Settings):
         SecretStr(""), alias="DATABASE_URL", description="not used: a door opens no database"
     )
     secret: SecretStr = Field(alias="SWITCHYARD_SECRET", min_length=16)
+    rate_per_minute: int = Field(
+        0,
+        alias="SWITCHYARD_RATE_PER_MINUTE",
+        ge=0,
+        description="requests a minute at each replica for keys without a rate of their own; 0: no limit",
+    )
     gateway_url: str = Field("", alias="SWITCHYARD_GATEWAY_URL")
     allowed_origins: str = Field("", alias="SWITCHYARD_ALLOWED_ORIGINS")
 

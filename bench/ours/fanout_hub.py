@@ -31,6 +31,7 @@ from services.ws_gateway.server import Server
 from shared import logs
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent
+from shared.key_ring import KeyRing
 
 
 async def no_query(_: str, __: dict[str, Any]) -> bytes:
@@ -44,6 +45,7 @@ def no_stream(_: int, __: int) -> AsyncIterator[list[StreamEvent]]:
 async def main(port: int) -> None:
     logs.configure("fanout_hub", level="warning")
     hub = Hub(Ring(20_000, 64 * 1024 * 1024))
+    ring = KeyRing(None)
     metrics = Metrics(hub, CollectorRegistry())
     intake = Intake(hub, metrics)
     intake.begin(Epoch("bench", 0), 1)
@@ -54,7 +56,8 @@ async def main(port: int) -> None:
         hub=hub,
         intake=intake,
         library=Library(hub, Pages(hub, intake, no_stream, no_query), metrics),
-        commands=Commands(cast(Rpc, None), metrics),
+        commands=Commands(cast(Rpc, None), metrics, ring, os.environ["SWITCHYARD_SECRET"]),
+        ring=ring,
         metrics=metrics,
         call_later=asyncio.get_running_loop().call_later,
     )

@@ -2,26 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
 from services.ingress import login_codes
-from shared.auth import Caller, KeyRing, sign, verify
+from services.ingress.calls import Headers
+from shared.auth import Caller, sign, verify
 from shared.errors import Rejected, invalid
-from shared.messages import rfc3339
-from shared.messages.envelope import PATTERNS, Id, Model, invalid_fields
+from shared.key_making import NewKey, new_key
+from shared.key_ring import KeyRing
+from shared.messages import CommandSpec, rfc3339
+from shared.messages.access import Topic
+from shared.messages.envelope import Id, Model, invalid_fields
+from shared.reach import beyond
 
 ACCESS_SECONDS = 12 * 3600
 _REMEMBERED_TOKENS = 1000
-
-
-_TOPIC = r"^(\*|#|[^.*#\s\x00-\x1f\x7f]+)(\.(\*|#|[^.*#\s\x00-\x1f\x7f]+))*$"
-Topic = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_TOPIC)]
-PATTERNS[_TOPIC] = "be a topic: words between dots, `*` alone for one word, `#` alone for any number"
 
 
 class TokenRequest(Model):
@@ -50,8 +49,18 @@ class Access:
         # Access tokens already checked, with the moment they expire: checking one anew costs as much as a request.
         self._tokens: dict[bytes, tuple[Caller, float]] = {}
 
-    def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """The caller named by `X-API-Key` or `Authorization: Bearer`. Raises `Rejected("unauthorized")`."""
+    def caller(self, headers: Headers) -> Caller:
+        """The caller named by `X-API-Key` or `Authorization: Bearer`, the request counted against the key's rate.
+
+        Asked again of the same request, the answer is the same and nothing is counted. Raises `Rejected`:
+        `unauthorized`, `rate_limited`, or `unavailable` when a key can't be checked yet.
+        """
+        if headers.caller is None:
+            headers.caller = self._identify(headers)
+            headers.caller.count()
+        return headers.caller
+
+    def _identify(self, headers: Headers) -> Caller:
         shown = headers.get(b"x-api-key")
         if shown is None:
             authorization = headers.get(b"authorization")
@@ -80,6 +89,10 @@ class Access:
         self._tokens[token] = (caller, float(claims["exp"]))
         return caller
 
+    def new_key(self, spec: CommandSpec, document: dict[str, Any], caller: Caller, message_id: str) -> NewKey | None:
+        """The API key that this door makes for a command, if the command asks for one."""
+        return new_key(spec, document, secret=self._secret, caller=caller.name, message_id=message_id)
+
     async def sign_in(self, document: Any) -> dict[str, Any]:
         """Exchange a sign-in code, once, for an access token. Raises `Rejected`."""
         request = _read(LoginRequest, document)
@@ -91,21 +104,49 @@ class Access:
         return {"access_token": token, "expires_in": ACCESS_SECONDS, "scopes": scopes}
 
     def socket_token(self, caller: Caller, document: Any) -> dict[str, Any]:
-        """A token for the WebSocket. Raises `Rejected`: observing needs the scope `read`, acting `publish` as well."""
+        """A token for the WebSocket, which allows no more than the caller's key does.
+
+        Raises `Rejected("forbidden")`: observing needs the scope `read`, acting `publish` or `agent`; topics must lie
+        within the key's.
+        """
         request = _read(TokenRequest, document)
-        caller.require("read")
-        if request.permission == "active":
-            caller.require("publish")
+        caller.require("read" if request.permission == "observer" else "agent")
         claims: dict[str, Any] = {
             "sub": request.agent_id,
             "kind": request.kind,
             "permission": request.permission,
             "issued_to": caller.name,
+            "scopes": ["read"] if request.permission == "observer" else sorted(caller.scopes),
         }
+        if caller.sessions is not None:
+            claims["sessions"] = caller.sessions.patterns
         if request.topics is not None:
+            _check_topics(caller, request.topics)
             claims["topics"] = request.topics
+        else:
+            if caller.topics is not None:
+                claims["topics"] = sorted(caller.topics.patterns)
+            # The topics of its sessions, which no list of patterns can name when the key has beginnings of ids.
+            claims["hears_sessions"] = caller.sessions is not None
         expires = datetime.fromtimestamp(time.time() + request.ttl_s, UTC)
         return {"token": sign(self._secret, "ws", claims, ttl_s=request.ttl_s), "expires": rfc3339(expires)}
+
+
+def _check_topics(caller: Caller, topics: list[str]) -> None:
+    denied = beyond(topics, caller.topics, caller.sessions)
+    if not denied:
+        return
+    allowed = sorted(caller.topics.patterns) if caller.topics else []
+    sessions = list(caller.sessions.patterns) if caller.sessions else []
+    raise Rejected(
+        "forbidden",
+        f"the key {caller.name!r} may not hear {', '.join(denied)}; it may hear "
+        f"{', '.join(allowed) or 'no topics by name'}"
+        + (f", and session.ID.#, memory.ID.# and task.ID.# of the sessions {caller.sessions}" if sessions else ""),
+        denied=denied,
+        topics=allowed,
+        sessions=sessions,
+    )
 
 
 def _read(shape: type[Any], document: Any) -> Any:

@@ -21,9 +21,10 @@ from services.ingress.sources import load
 from services.ingress.spool import Spool
 from services.ingress.webhooks import WebhookDoor
 from shared import __version__, telemetry
-from shared.auth import KeyRing
+from shared.bus.key_watch import KeyWatch
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
+from shared.key_ring import KeyRing
 from shared.logs import get_logger
 from shared.targets import Allowed
 
@@ -46,7 +47,9 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     await spool.open()
     way = Diversion(publisher, spool)
     intake = Intake(publisher, rpc, spool, way)
-    access = Access(KeyRing(settings.api_key.get_secret_value()), settings.secret.get_secret_value(), folder)
+    ring = KeyRing(settings.api_key.get_secret_value(), default_rate=settings.rate_per_minute)
+    keys = KeyWatch(settings.amqp_url.get_secret_value(), name="ingress", publisher=publisher, rpc=rpc, ring=ring)
+    access = Access(ring, settings.secret.get_secret_value(), folder)
     bodies = BodyReader()
     commands = CommandDoor(access, intake, bodies, Allowed.of(settings.callback_allow))
     webhooks = WebhookDoor(sources, access, intake, commands, bodies)
@@ -61,6 +64,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
             "switchyard_spool_messages": ("Messages waiting in the spool", spool.messages),
             "switchyard_spool_bytes": ("Bytes waiting in the spool", spool.bytes),
             "switchyard_spooled_total": ("Messages that went to the spool", intake.spooled),
+            "switchyard_keys": ("API keys in force beside the bootstrap key", len(ring)),
             "switchyard_replayed_total": ("Messages published from the spool", way.replayed),
         }
 
@@ -86,7 +90,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    background = [asyncio.create_task(work.run()) for work in (publisher, way, intake, mcp)]
+    background = [asyncio.create_task(work.run()) for work in (publisher, way, intake, mcp, keys)]
     for task in background:
         task.add_done_callback(lambda _: server.stop())
     try:

@@ -6,7 +6,18 @@ from fastapi import Request, Response
 
 from services.ingress.bodies import Receive
 from services.ingress.problems import Answer
+from shared.auth import Caller
 from shared.telemetry import traceparent_or_new
+
+
+class Headers(dict[bytes, bytes]):
+    """A request's headers by name, and whom they have proved to be from, once that was asked."""
+
+    __slots__ = ("caller",)
+
+    def __init__(self, sent: Any) -> None:
+        super().__init__(sent)
+        self.caller: Caller | None = None
 
 
 class Call:
@@ -17,7 +28,7 @@ class Call:
     def __init__(self, scope: Any, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = Headers(scope["headers"])
         given = self.headers.get(b"traceparent")
         self.traceparent = traceparent_or_new(given.decode("latin-1") if given else None)
         # Fields of the log line beside method, path, status and time.

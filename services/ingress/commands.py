@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
@@ -128,18 +129,22 @@ class CommandDoor:
         envelope: dict[str, Any] | None = None,
         wait: float | None = None,
     ) -> Outcome:
-        """Check a command's data, given as text, and run it; scopes are the caller's affair. Raises `Rejected`."""
+        """Check a command's data, given as text, and whether the caller may run it, and run it. Raises `Rejected`."""
         document = check_json(data)
         if not isinstance(document, dict):
             raise invalid(f"the data of {spec.name} is an object")
         asked = validate_data(spec, document, data)
+        caller.permit(spec, asked)
         for url in ((envelope or {}).get("callback_url"), getattr(asked, "callback_url", None)):
             if url is not None:
                 target_of(url, self._callbacks)
-        del document, asked  # not carried through the wait for the reply
-        given = {"sender_agent_id": sender(call, caller), **(envelope or {})}
+        given = {"sender_agent_id": sender(call, caller), **(envelope or {}), "caller": caller.name}
         key = call.text(b"idempotency-key")
         given["message_id"] = outgoing.check_message_id(given.get("message_id") or key or new_id())
+        new_key = self._access.new_key(spec, document, caller, given["message_id"])
+        if new_key is not None:
+            data = new_key.hashed(document)
+        del document, asked  # not carried through the wait for the reply
         call.notes.update(command=spec.name, message_id=given["message_id"], caller=caller.name)
         call_back = given.pop("callback_url", None) if spec.reads else None
         message = outgoing.command(spec, given, data, call.traceparent)
@@ -150,6 +155,8 @@ class CommandDoor:
         else:
             reply = await self._intake.ask(spec, message, patience)
         outcome = Outcome(message.message_id) if reply is None else read_reply(message.message_id, reply)
+        if new_key is not None and outcome.result is not None:
+            outcome = outcome._replace(result=new_key.told(outcome.result))
         if call_back is not None:
             await self._intake.keep(await outgoing.pack(_send_callback(call_back, spec, given, outcome, call)))
         return outcome
@@ -160,12 +167,17 @@ class CommandDoor:
         outgoing.check_message_id(message_id)
         if await self._waits_here(message_id):
             return Answer(200, b'{"status":"pending"}')
+        asked = {"message_id": message_id}
+        if caller.sessions is not None:
+            # Its list says nothing of messages: it may ask after those it has sent itself.
+            asked["caller"] = caller.name
+            caller = replace(caller, sessions=None)
         try:
             outcome = await self.perform(
                 call,
                 spec_of("get_command"),
                 caller,
-                encode({"message_id": message_id}),
+                encode(asked),
                 envelope={"message_id": new_id()},
                 wait=5,
             )

@@ -23,6 +23,8 @@ Send = Callable[[Any], Awaitable[None]]
 
 # What hot routes take beside POST.
 _ALLOWED = {"/api/commands/{command}": "GET, HEAD, POST"}
+# Codes of refusals that whoever watches over access wants to see.
+_SECURITY = ("unauthorized", "forbidden", "rate_limited")
 
 log = get_logger()
 _tracer = trace.get_tracer("switchyard")
@@ -128,13 +130,18 @@ class Front:
 
         Those that went well are counted only, unless the level is `debug`: at thousands a second a line for each
         would cost more than the request, and says nothing the metrics don't. Nor health checks, which fail by the
-        second while a dependency is away. Never a query string: it may hold a token.
+        second while a dependency is away. Never a query string: it may hold a token. Who was refused is told under a
+        name of its own, with the address and the key as far as it is known.
         """
         self._metrics.count(route, status, seconds)
+        if code in _SECURITY:
+            caller = call.headers.caller
+            call.notes.setdefault("caller", caller.name if caller else None)
+            call.notes.update(route=route, address=(call.scope.get("client") or ("?",))[0])
         told = (status >= 300 or code) and not call.scope["path"].startswith("/health")
         write = log.info if told else log.debug
         write(
-            "http_request",
+            "access_refused" if code in _SECURITY else "http_request",
             method=call.scope["method"],
             path=call.scope["path"],
             status=status,

@@ -107,11 +107,11 @@ def access_router(access: Access, bodies: BodyReader, config: dict[str, str]) ->
     @routes.post(
         "/api/tokens",
         operation_id="make_token",
-        summary="A token for the WebSocket; observing needs the scope read, acting publish as well",
+        summary="A token for the WebSocket; observing needs the scope read, acting publish or agent",
         response_class=Response,
         responses={
             200: json_response("the token", _SOCKET_TOKEN),
-            **{code: ERRORS[code] for code in (401, 403, 413, 422)},
+            **{code: ERRORS[code] for code in (401, 403, 413, 422, 429, 503)},
         },
         openapi_extra={**SECURED, **_body(TokenRequest)},
     )

@@ -1,6 +1,7 @@
 """Errors as HTTP answers: RFC 9457 problem documents with `code` and `trace_id`."""
 
 from http import HTTPStatus
+from math import ceil
 from typing import Any, NamedTuple
 
 from shared.errors import ErrorCode, Rejected
@@ -60,14 +61,25 @@ def from_error(error: dict[str, Any], trace_id: str, *, status: int = 0) -> Answ
     if status == 401:
         headers = ((b"www-authenticate", b'Bearer realm="switchyard"'),)
     elif status in (429, 503):
-        headers = ((b"retry-after", b"%d" % _whole_seconds(details.get("retry_after"))),)
+        wait = _whole_seconds(details.get("retry_after"))
+        headers = ((b"retry-after", b"%d" % wait), *_rate_limit(details, wait))
     elif status == 405 and "allow" in details:
         headers = ((b"allow", str(details["allow"]).encode()),)
     return Answer(status, encode(document), headers, PROBLEM_JSON, code, detail)
 
 
 def _whole_seconds(value: Any) -> int:
-    return max(1, round(value)) if isinstance(value, int | float) else RETRY_AFTER_SECONDS
+    return max(1, ceil(value)) if isinstance(value, int | float) else RETRY_AFTER_SECONDS
+
+
+def _rate_limit(details: dict[str, Any], wait: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of draft-ietf-httpapi-ratelimit-headers, where a key's rate is used up."""
+    if not (isinstance(limit := details.get("limit"), int) and isinstance(window := details.get("window_s"), int)):
+        return ()
+    return (
+        (b"ratelimit-policy", b'"key";q=%d;w=%d' % (limit, window)),
+        (b"ratelimit", b'"key";r=0;t=%d' % wait),
+    )
 
 
 def not_allowed(scope: Any, allow: str) -> Rejected:

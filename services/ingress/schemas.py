@@ -58,6 +58,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     409: problem_response("the thing's state does not allow it, or a loop"),
     413: problem_response("the body is over the limit"),
     422: problem_response("not JSON, or a field is wrong; `details.fields` names each"),
+    429: problem_response("the key's rate is used up; `Retry-After` says when to come again"),
     503: problem_response("neither broker nor spool takes it; `Retry-After` says when to come again"),
     504: problem_response("no answer in time"),
 }

@@ -130,6 +130,7 @@ class WebhookDoor:
                 return await self._on_insight(call, caller, check_json(body), body)
         if caller is not None:
             caller.require("publish")
+            caller.enter(None)
             call.notes["caller"] = caller.name
         named = call.text(source.event_header)
         event = _text(named, source.event_header.decode()) if named else kind or "message"
@@ -157,7 +158,13 @@ class WebhookDoor:
         key = call.text(b"idempotency-key") or document.get("message_id")
         message_id = outgoing.check_message_id(key if isinstance(key, str) else new_id())
         call.notes.update(command="record_insight", message_id=message_id, caller=caller.name)
-        envelope = {"message_id": message_id, "sender_agent_id": sender(call, caller), "trust": "untrusted"}
+        caller.enter(data.get("session_id"))
+        envelope = {
+            "message_id": message_id,
+            "sender_agent_id": sender(call, caller),
+            "trust": "untrusted",
+            "caller": caller.name,
+        }
         text = encode(data)[:-1] + (b"," if data else b"") + b'"insight":' + body + b"}"
         message = outgoing.command(spec_of("record_insight"), envelope, text, call.traceparent)
         await self._intake.keep(await outgoing.pack(message))

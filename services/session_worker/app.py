@@ -1,5 +1,7 @@
 """The composition of the session worker: which handlers, queries and background tasks make it up."""
 
+from services.session_worker.batch import HANDLERS as BATCH
+from services.session_worker.batch import SHARING
 from services.session_worker.dead_letter_queue import DeadLetterQueue
 from services.session_worker.handlers import BATCH_HANDLERS, HANDLERS
 from services.session_worker.maintenance import maintain
@@ -23,10 +25,11 @@ async def run(settings: SessionWorkerSettings) -> None:
         settings,
         NAME,
         areas=["session", "webhook"],
-        handlers=HANDLERS,
+        handlers={**HANDLERS, **BATCH},
         batch_handlers=BATCH_HANDLERS,
         queries=QUERIES,
-        background=[record_events, keep_dead_letters, redrive_dead_letters, keep_house(settings.keep_events_days)],
+        background=[record_events, keep_dead_letters, redrive_dead_letters, keep_house(settings)],
+        sharing=SHARING,
     )
 
 
@@ -62,11 +65,11 @@ async def redrive_dead_letters(context: Context) -> None:
     await redrive(context.database, context.publisher)
 
 
-def keep_house(keep_events_days: int) -> Background:
-    """Partitions and expiry, with the retention of events."""
+def keep_house(settings: SessionWorkerSettings) -> Background:
+    """Partitions and expiry, with the time events and the audit log are kept."""
 
     async def keep(context: Context) -> None:
-        await maintain(context.database, keep_events_days)
+        await maintain(context.database, settings.keep_events_days, settings.keep_audit_days)
 
     return keep
 

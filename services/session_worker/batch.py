@@ -6,24 +6,31 @@ The one module that runs the handlers and queries of other workers (docs/decisio
 from collections.abc import Mapping
 
 from services.memory_worker.handlers import BATCH_HANDLERS as MEMORY_BATCH_HANDLERS
+from services.memory_worker.handlers import HANDLERS as MEMORY_HANDLERS
 from services.memory_worker.queries import QUERIES as MEMORY_QUERIES
 from services.session_worker.handlers import BATCH_HANDLERS as SESSION_BATCH_HANDLERS
 from services.session_worker.handlers import HANDLERS as SESSION_HANDLERS
 from services.session_worker.queries import QUERIES as SESSION_QUERIES
+from services.task_worker.handlers import BATCH_HANDLERS as TASK_BATCH_HANDLERS
 from services.task_worker.handlers import HANDLERS as TASK_HANDLERS
+from services.task_worker.handlers import find_sessions as find_sessions_of_tasks
 from services.task_worker.queries import QUERIES as TASK_QUERIES
-from shared.bus.commit import BatchHandler, GroupCommit, Handler, Reply, SessionMissing, Undone
+from shared.bus.commit import BatchHandler, GroupCommit, Handler, Reply, SessionMissing, Sharing, Undone
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
-from shared.errors import Rejected
+from shared.errors import Rejected, invalid
 from shared.messages import Command, JsonText, encode
-from shared.messages.batch import commands_within, refused_at
+from shared.messages.batch import Batch, commands_within, refused_at
 
 # What the results of one batch may take: they are kept for a day, for a repetition.
 MAX_RESULTS_BYTES = 8_000_000
 
-_HANDLERS: Mapping[str, Handler] = {**SESSION_HANDLERS, **TASK_HANDLERS}
-_BATCH_HANDLERS: Mapping[str, BatchHandler] = {**SESSION_BATCH_HANDLERS, **MEMORY_BATCH_HANDLERS}
+_HANDLERS: Mapping[str, Handler] = {**SESSION_HANDLERS, **MEMORY_HANDLERS, **TASK_HANDLERS}
+_BATCH_HANDLERS: Mapping[str, BatchHandler] = {
+    **SESSION_BATCH_HANDLERS,
+    **MEMORY_BATCH_HANDLERS,
+    **TASK_BATCH_HANDLERS,
+}
 _QUERIES: Mapping[str, QueryHandler] = {**SESSION_QUERIES, **MEMORY_QUERIES, **TASK_QUERIES}
 
 
@@ -34,7 +41,7 @@ async def batch(tx: Transaction, command: Command) -> Reply:
     """
     parts = commands_within(command)
     reads = _Reads(MAX_RESULTS_BYTES)
-    handlers = {**_HANDLERS, **{part.spec.name: reads.handler(part) for part in parts if part.spec.reads}}
+    handlers = {**_HANDLERS, **{part.spec.name: reads.handler(part.spec.name) for part in parts if part.spec.reads}}
     try:
         async with tx.begin_nested():
             replies = await GroupCommit(handlers, _BATCH_HANDLERS).run_whole(tx, parts)
@@ -46,9 +53,19 @@ async def batch(tx: Transaction, command: Command) -> Reply:
     return Reply(
         {"results": JsonText(results)},
         [event for reply in replies for event in reply.events],
-        callbacks=[owed for reply in replies for owed in reply.callbacks],
         parts=list(zip(parts, replies, strict=True)),
     )
+
+
+async def find_sessions(tx: Transaction, commands: list[Command]) -> set[str]:
+    """The sessions of tasks that batches name by the tasks' ids alone."""
+    parts = [
+        part
+        for command in commands
+        if isinstance(command.data, Batch) and any(part.spec.area == "task" for part in command.data.parts)
+        for part in commands_within(command)
+    ]
+    return await find_sessions_of_tasks(tx, parts) if parts else set()
 
 
 class _Reads:
@@ -57,10 +74,12 @@ class _Reads:
     def __init__(self, room: int) -> None:
         self._room = room
 
-    def handler(self, part: Command) -> Handler:
-        query = _QUERIES[part.spec.name]
+    def handler(self, name: str) -> Handler:
+        query = _QUERIES[name]
 
         async def answer(tx: Transaction, command: Command) -> Reply:
+            if getattr(command.data, "meaning", None) is not None:
+                raise invalid("a batch can't search by `meaning`: it would keep its sessions waiting for the endpoint")
             result = await query(tx, command)
             self._room -= len(encode(result))
             if self._room < 0:
@@ -85,3 +104,4 @@ def _told(undone: Undone, part: Command) -> Rejected | SessionMissing:
 
 
 HANDLERS: dict[str, Handler] = {"batch": batch}
+SHARING = Sharing(find_sessions=find_sessions)

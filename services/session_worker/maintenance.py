@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.05
 log = get_logger()
 
 
-async def maintain(database: Database, keep_events_days: int) -> None:
+async def maintain(database: Database, keep_events_days: int, keep_audit_days: int) -> None:
     """Keep house until cancelled."""
     partitions_due = 0.0
     clock = asyncio.get_running_loop().time
@@ -29,6 +29,7 @@ async def maintain(database: Database, keep_events_days: int) -> None:
                 await keep_partitions(database, keep_events_days, datetime.now(UTC))
                 partitions_due = clock() + PARTITIONS_SECONDS
             await expire_handled(database)
+            await prune_audit(database, datetime.now(UTC) - timedelta(days=keep_audit_days))
         except Exception as error:
             if is_transient(error):
                 log.warning("maintenance_waits", reason=str(error).split("\n")[0], retry_s=EXPIRY_SECONDS)
@@ -72,4 +73,17 @@ async def expire_handled(database: Database) -> int:
         await asyncio.sleep(PAUSE_SECONDS)
     if total:
         log.info("handled_messages_expired", rows=total)
+    return total
+
+
+async def prune_audit(database: Database, before: datetime) -> int:
+    """Delete the audit log's entries from before a moment; returns how many."""
+    total, deleted = 0, BATCH_ROWS
+    while deleted == BATCH_ROWS:
+        async with database.transaction() as tx:
+            deleted = await store.audit.prune(tx, before, BATCH_ROWS)
+        total += deleted
+        await asyncio.sleep(PAUSE_SECONDS)
+    if total:
+        log.info("audit_pruned", rows=total)
     return total

@@ -10,3 +10,4 @@ class SessionWorkerSettings(Settings):
 
     # Not less than the stream keeps, so that what has left the stream is found in the table for a while.
     keep_events_days: int = Field(90, alias="SWITCHYARD_KEEP_EVENTS_DAYS", ge=8)
+    keep_audit_days: int = Field(90, alias="SWITCHYARD_KEEP_AUDIT_DAYS", ge=1)

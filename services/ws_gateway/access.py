@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import time
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.ws_gateway.subscriptions import Topics, check_pattern
-from shared.auth import verify
+from shared.auth import Caller, verify
 from shared.errors import Rejected
+from shared.messages.envelope import Scope
+from shared.reach import Sessions, hears
+from shared.topics import Topics, check_pattern
 
 SUBPROTOCOL = "switchyard.v1"
 _TOKEN_PROTOCOL = "token."  # noqa: S105 (a prefix, not a token)
@@ -40,17 +41,34 @@ class _Claims(msgspec.Struct):
     kind: Literal["human", "agent"]
     permission: Literal["observer", "active"]
     topics: list[str] | None = None
+    issued_to: str = ""
+    scopes: tuple[Scope, ...] = ("read", "publish")
+    sessions: list[str] | None = None
+    hears_sessions: bool = False
+
+
+_UNBOUND = Caller("", frozenset({"read", "publish"}))
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token speaks for, and what it allows. `topics`: all of them when None. `expires`: seconds since 1970."""
+    """Who a token speaks for, and what it allows. `expires`: seconds since 1970.
+
+    `caller` is the key it was given to, with the token's scopes and the key's sessions. It may hear `topics`, and with
+    `hears_sessions` those of these sessions; all of them when it has neither.
+    """
 
     agent_id: str
     kind: Literal["human", "agent"]
     permission: Literal["observer", "active"]
     expires: float
     topics: Topics | None = None
+    caller: Caller = _UNBOUND
+    hears_sessions: bool = False
+
+    def hears(self, pattern: str) -> bool:
+        """Whether it may hear every topic of this pattern."""
+        return hears(pattern, self.topics, self.caller.sessions if self.hears_sessions else None)
 
 
 def identify(secret: str, token: str) -> Identity:
@@ -64,7 +82,10 @@ def identify(secret: str, token: str) -> Identity:
         raise Refused(BAD_TOKEN, rejected.message) from None
     except msgspec.ValidationError as fault:
         raise Refused(BAD_TOKEN, f"the token's claims are not valid: {fault}") from None
-    return Identity(claims.sub, claims.kind, claims.permission, claims.exp, topics)
+    sessions = None if claims.sessions is None else Sessions(claims.sessions)
+    caller = Caller(claims.issued_to, frozenset(claims.scopes), sessions)
+    hears_sessions = claims.hears_sessions and sessions is not None
+    return Identity(claims.sub, claims.kind, claims.permission, claims.exp, topics, caller, hears_sessions)
 
 
 def offered_protocols(headers: Mapping[str, str]) -> list[str]:
@@ -167,24 +188,3 @@ def _take_one(counter: Counter[Key], key: Key) -> None:
         del counter[key]
     else:
         counter[key] -= 1
-
-
-class Bucket:
-    """A token bucket: `rate` a second on average, `burst` at once."""
-
-    __slots__ = ("_at", "_burst", "_left", "_rate")
-
-    def __init__(self, rate: float, burst: float, now: float | None = None) -> None:
-        self._rate = rate
-        self._burst = self._left = burst
-        self._at = time.monotonic() if now is None else now
-
-    def take(self, now: float | None = None) -> bool:
-        """Take one; false when there is none left."""
-        now = time.monotonic() if now is None else now
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

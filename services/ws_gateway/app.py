@@ -24,9 +24,11 @@ from services.ws_gateway.ring import Ring
 from services.ws_gateway.server import HttpAnswer, Server
 from services.ws_gateway.settings import GatewaySettings
 from shared import logs, telemetry
+from shared.bus.key_watch import KeyWatch
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent, read_range
+from shared.key_ring import KeyRing
 
 NAME = "ws_gateway"
 QUERY_SECONDS = 5.0
@@ -51,19 +53,27 @@ class App:
         self.follower = Follower(
             self._url, name=NAME, intake=self.intake, ask=self._query, prefill=settings.ring_events
         )
-        self.commands = Commands(self._rpc, metrics)
+        self.ring = KeyRing(None, default_rate=settings.rate_per_minute)
+        secret = settings.secret.get_secret_value()
+        self.commands = Commands(self._rpc, metrics, self.ring, secret)
         self.gateway = Gateway(
-            secret=settings.secret.get_secret_value(),
+            secret=secret,
             origins=frozenset(origin.lower() for origin in settings.origins),
             limits=settings.limits,
             hub=self.hub,
             intake=self.intake,
             library=Library(self.hub, Pages(self.hub, self.intake, self._read_stream, self._query), metrics),
             commands=self.commands,
+            ring=self.ring,
             metrics=metrics,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
         )
-        self.server = Server(self.gateway, self._page, lambda: self.follower.ready)
+        self._keys = KeyWatch(
+            self._url, name=NAME, publisher=self._publisher, rpc=self._rpc, ring=self.ring,
+            on_changed=self.gateway.close_revoked,
+        )  # fmt: skip
+        # Without the keys a token of one that was revoked would be let in.
+        self.server = Server(self.gateway, self._page, lambda: self.follower.ready and self.ring.loaded)
 
     def _read_stream(self, after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
         return read_range(self._url, name=NAME, after=after, until=until)
@@ -88,6 +98,8 @@ class App:
             faults["broker"] = "not connected"
         if not self.follower.ready:
             faults["event_log"] = self.follower.waits_for
+        if not self.ring.loaded:
+            faults["keys"] = "the session worker"
         return faults
 
     async def run(self) -> None:
@@ -98,7 +110,8 @@ class App:
             loop.add_signal_handler(number, _note, stop, number)
         port = await self.server.start(self._settings.host, self._settings.gateway_port)
         log.info("started", port=port)
-        tasks = [asyncio.ensure_future(work) for work in (self._publisher.run(), self.follower.run(), self._beat())]
+        works = (self._publisher.run(), self.follower.run(), self._keys.run(), self._beat())
+        tasks = [asyncio.ensure_future(work) for work in works]
         settling = asyncio.ensure_future(self._settle())
         everything: list[asyncio.Future[Any]] = [stop, *tasks]
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)

@@ -6,13 +6,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from services.ws_gateway.access import BAD_TOKEN, NOT_IN_TIME, Bucket, Identity, Refused, identify, resume_token
+from services.ws_gateway.access import (
+    BAD_TOKEN,
+    NOT_ALLOWED,
+    NOT_IN_TIME,
+    Identity,
+    Refused,
+    identify,
+    resume_token,
+)
 from services.ws_gateway.backlog import Backlog
 from services.ws_gateway.frames import PING, error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.requests import Ack, Authenticate, CommandRequest, Ping, Request, Subscribe, read_request
 from services.ws_gateway.topics import HANDLERS
 from shared.errors import Rejected
+from shared.limits import Bucket
 from shared.logs import get_logger
 from shared.messages import new_id
 
@@ -85,6 +94,7 @@ class Client:
     def _authenticate(self, token: str) -> None:
         try:
             identity = identify(self.gateway.secret, token)
+            self.gateway.check_key(identity)
             self.gateway.seat(self, identity)
         except Refused as refused:
             self.refuse(refused)
@@ -117,8 +127,12 @@ class Client:
 
     def _named(self) -> dict[str, Any]:
         who = self.identity
-        known = {"agent_id": who.agent_id, "kind": who.kind, "permission": who.permission} if who else {}
-        return {"connection_id": self.id, "address": self._link.address, **known}
+        named = {"connection_id": self.id, "address": self._link.address}
+        if who is None:
+            return named
+        return {
+            **named, "agent_id": who.agent_id, "kind": who.kind, "permission": who.permission, "caller": who.caller.name
+        }  # fmt: skip
 
     def send(self, frame: bytes) -> None:
         """Write a frame of the gateway's own; these never wait behind events."""
@@ -128,6 +142,8 @@ class Client:
     def refuse(self, refused: Refused) -> None:
         """Turn the client away, so that it can see why."""
         self.gateway.metrics.refused.labels(str(refused.code)).inc()
+        if refused.code in (BAD_TOKEN, NOT_ALLOWED):
+            log.warning("access_refused", **self._named(), code=refused.code, detail=refused.reason)
         self.close(refused.code, refused.reason)
 
     def close(self, code: int, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
@@ -9,16 +10,22 @@ from services.ws_gateway.access import Identity
 from services.ws_gateway.frames import error, text_frame
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.requests import CommandRequest
-from services.ws_gateway.subscriptions import Topics
 from shared.bus.rpc import Rpc
 from shared.errors import BusError, Rejected, Unavailable, invalid
+from shared.key_making import new_key
+from shared.key_ring import KeyRing
+from shared.logs import get_logger
 from shared.messages import CommandSpec, JsonText, encode, encode_command, spec_of
-from shared.messages.envelope import topic_word
+from shared.messages.batch import Batch, Part
+from shared.messages.envelope import topic_word, validate_data
 from shared.messages.json_text import slices
+from shared.reach import AREAS
+from shared.topics import Topics
 
 # The longest a command may take by its own wish (`wait_s` of claim_task), and a little more.
 WAIT_SECONDS = 35.0
-_AREAS = ("session", "memory", "task")
+
+log = get_logger()
 
 # Sends a command, returns the text of its reply.
 Ask = Callable[[CommandSpec, bytes, str], Awaitable[bytes]]
@@ -40,28 +47,53 @@ def read_reply(text: bytes) -> Reply:
     return _REPLY.decode(text)
 
 
-def check_allowed(identity: Identity, spec: CommandSpec, data: dict[str, object]) -> None:
-    """Raises `Rejected` when the token does not allow this command."""
+def check_allowed(identity: Identity, spec: CommandSpec, data: dict[str, Any], text: bytes) -> None:
+    """Raises `Rejected` when the token does not allow this command, whose data is given decoded and as text."""
+    caller = identity.caller
     if not spec.public:
         raise invalid(f"there is no command {spec.name!r} here", command=spec.name)
     if identity.permission == "observer" and not spec.reads:
         raise Rejected("forbidden", f"an observer may only read; {spec.name} writes", command=spec.name)
-    if identity.topics is not None and not _in_reach(identity.topics, data.get("session_id")):
+    caller.require(spec.scope)
+    if caller.sessions is None and identity.topics is None and spec.data is not Batch:
+        return
+    # The worker will look at the data as well; here only who is bound to something pays for it.
+    asked = validate_data(spec, data, text)
+    caller.permit(spec, asked)
+    if identity.topics is None or identity.hears_sessions:
+        return
+    parts = asked.parts if isinstance(asked, Batch) else [Part(spec, asked, text)]
+    if not all(_in_reach(identity.topics, getattr(part.data, "session_id", None)) for part in parts):
         raise Rejected(
             "forbidden", "the token is for certain topics: a command must name a session among them", command=spec.name
         )
 
 
-def _in_reach(topics: Topics, session_id: object) -> bool:
+def _in_reach(topics: Topics, session_id: str | None) -> bool:
     """Whether a token for these topics may hear everything of a session in one of its areas."""
-    return isinstance(session_id, str) and any(topics.cover(f"{area}.{topic_word(session_id)}.#") for area in _AREAS)
+    return session_id is not None and any(topics.cover(f"{area}.{topic_word(session_id)}.#") for area in AREAS)
+
+
+def _tell_refused(identity: Identity, request: CommandRequest, rejected: Rejected) -> None:
+    log.warning(
+        "access_refused",
+        caller=identity.caller.name,
+        agent_id=identity.agent_id,
+        command=request.command,
+        message_id=request.message_id,
+        error=rejected.code,
+        detail=rejected.message,
+    )
 
 
 class Commands:
     """Runs the commands of all clients."""
 
-    def __init__(self, rpc: Rpc, metrics: Metrics) -> None:
+    def __init__(self, rpc: Rpc, metrics: Metrics, ring: KeyRing, secret: str) -> None:
+        """`ring`: the keys in force, whose rates count here too; `secret` is what new keys are derived from."""
         self._rpc = rpc
+        self._ring = ring
+        self._secret = secret
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -86,10 +118,15 @@ class Commands:
         message_id = request.message_id or ""
         try:
             spec = spec_of(request.command)
-            check_allowed(identity, spec, request.data)
-            reply = read_reply(await self._send(identity, spec, request, text))
+            self._count(identity)
+            data = bytes(slices(text)["data"])
+            check_allowed(identity, spec, request.data, data)
+            key = new_key(spec, request.data, secret=self._secret, caller=identity.caller.name, message_id=message_id)
+            reply = read_reply(await self._send(identity, spec, request, key.hashed(request.data) if key else data))
         except Rejected as rejected:
             self._metrics.commands.labels(rejected.code).inc()
+            if rejected.code in ("forbidden", "rate_limited"):
+                _tell_refused(identity, request, rejected)
             return error(rejected, message_id), False
         except TimeoutError:
             self._metrics.commands.labels("timeout").inc()
@@ -102,23 +139,31 @@ class Commands:
             ), False
         if reply.ok:
             self._metrics.commands.labels("ok").inc()
-            answer = b'{"type":"response","correlation_id":%b,"result":%b}' % (encode(message_id), bytes(reply.result))
+            result = key.told(bytes(reply.result)) if key else bytes(reply.result)
+            answer = b'{"type":"response","correlation_id":%b,"result":%b}' % (encode(message_id), result)
             return text_frame(answer), True
         self._metrics.commands.labels("refused").inc()
         fault_text = bytes(reply.error)
         members = b"," + fault_text[1:] if len(fault_text) > 2 else b"}"
         return text_frame(b'{"type":"error","correlation_id":%b%b' % (encode(message_id), members)), True
 
-    async def _send(self, identity: Identity, spec: CommandSpec, request: CommandRequest, text: bytes) -> bytes:
+    def _count(self, identity: Identity) -> None:
+        """Count a command against the rate of the token's key. Raises `Rejected("rate_limited")`."""
+        holder = self._ring.named(identity.caller.name)
+        if holder is not None:
+            holder.count()
+
+    async def _send(self, identity: Identity, spec: CommandSpec, request: CommandRequest, data: bytes) -> bytes:
         body = encode_command(
             spec.name,
-            JsonText(slices(text)["data"]),
+            JsonText(data),
             message_id=request.message_id or "",
             sender_agent_id=identity.agent_id,
             priority="critical" if request.priority == "urgent" else request.priority,
             correlation_id=request.correlation_id,
             hops=request.hops,
             trust=request.trust,
+            caller=identity.caller.name or None,
         )
         headers = {"traceparent": request.traceparent} if request.traceparent else None
         return await self._rpc.request(

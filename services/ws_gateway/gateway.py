@@ -5,15 +5,17 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from services.ws_gateway.access import Identity, Limits, Places
+from services.ws_gateway.access import BAD_TOKEN, Identity, Limits, Places, Refused
 from services.ws_gateway.client import HEARTBEAT_SECONDS, Client, Link
 from services.ws_gateway.commands import Commands
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.resume import Library
+from shared.key_ring import KeyRing
 
 RESTART = 1012
+REVOKED = "the key that asked for this token was revoked"
 
 
 class Gateway:
@@ -29,6 +31,7 @@ class Gateway:
         intake: Intake,
         library: Library,
         commands: Commands,
+        ring: KeyRing,
         metrics: Metrics,
         call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
     ) -> None:
@@ -38,6 +41,7 @@ class Gateway:
         self.hub = hub
         self.library = library
         self.commands = commands
+        self._keys = ring
         self.metrics = metrics
         self.call_later = call_later
         self._intake = intake
@@ -69,6 +73,17 @@ class Gateway:
         client = Client(self, link)
         min(self._beats, key=len)[client] = None
         return client
+
+    def check_key(self, identity: Identity) -> None:
+        """Raise `Refused` with 4401 when the key that asked for this token was revoked since."""
+        if self._keys.is_revoked(identity.caller.name):
+            raise Refused(BAD_TOKEN, REVOKED)
+
+    def close_revoked(self) -> None:
+        """Other keys are in force: close the connections of those that are not any more."""
+        for client in self.clients:
+            if client.identity is not None and self._keys.is_revoked(client.identity.caller.name):
+                client.close(BAD_TOKEN, REVOKED)
 
     def seat(self, client: Client, identity: Identity) -> None:
         """A client has shown who it is. Raises `Refused` when that agent has its connections already."""

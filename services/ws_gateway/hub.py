@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from services.ws_gateway.backlog import Backlog, Overflow
 from services.ws_gateway.frames import Frame, gap
 from services.ws_gateway.ring import Ring
-from services.ws_gateway.subscriptions import CACHED_KEYS, PatternTree, Topics
+from shared.topics import CACHED_KEYS, PatternTree, Topics
 
 # What is joined into one write: enough to save system calls, little enough to leave a full socket soon.
 JOIN_BYTES = 64 * 1024

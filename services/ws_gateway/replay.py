@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from services.ws_gateway.frames import Frame, gap
 from services.ws_gateway.hub import JOIN_BYTES, Connection, Hub
-from services.ws_gateway.subscriptions import Topics
+from shared.topics import Topics
 
 # Events looked at before others get their turn.
 STRIDE = 1000

@@ -10,9 +10,9 @@ from services.ws_gateway.hub import SLOW_CONSUMER, Connection, Hub
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.pages import Pages
 from services.ws_gateway.replay import Claim, Gap, Page, Replay, State
-from services.ws_gateway.subscriptions import Topics
 from shared.errors import BusError, Rejected
 from shared.logs import get_logger
+from shared.topics import Topics
 
 # Replays that read from outside the ring at the same time: each holds a page in memory.
 DEEP_REPLAYS = 32

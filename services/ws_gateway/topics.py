@@ -7,8 +7,8 @@ from services.ws_gateway.access import Identity
 from services.ws_gateway.frames import error, message
 from services.ws_gateway.replay import Claim
 from services.ws_gateway.requests import Infodump, Request, SetMode, Subscribe, Unsubscribe
-from services.ws_gateway.subscriptions import MAX_PATTERNS, Topics, check_pattern
 from shared.errors import Rejected, invalid
+from shared.topics import MAX_PATTERNS, Topics, check_pattern
 
 if TYPE_CHECKING:
     from services.ws_gateway.client import Client
@@ -75,10 +75,10 @@ def _checked(patterns: list[str], identity: Identity) -> frozenset[str]:
     if len(patterns) > MAX_PATTERNS:
         raise invalid(f"at most {MAX_PATTERNS} topics")
     topics = frozenset(check_pattern(pattern) for pattern in patterns)
-    if identity.topics is not None:
-        beyond = sorted(pattern for pattern in topics if not identity.topics.cover(pattern))
-        if beyond:
-            raise Rejected("forbidden", f"the token does not allow {', '.join(beyond)}", topics=beyond)
+    identity.caller.require("read")
+    beyond = sorted(pattern for pattern in topics if not identity.hears(pattern))
+    if beyond:
+        raise Rejected("forbidden", f"the token does not allow {', '.join(beyond)}", topics=beyond)
     return topics
 
 

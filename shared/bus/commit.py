@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from shared.bus import handled
+from shared.bus.audit import Entry, entry_of, is_audited
 from shared.bus.callbacks import CallbackOwed, command_reply, kept
+from shared.bus.parking import Wait, Wake
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError, conflict, not_found
 from shared.messages import Command, Event, encode
@@ -28,10 +30,31 @@ class Reply:
     events: list[Event] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     callbacks: list[CallbackOwed] = field(default_factory=list)
+    # What a batch did: its commands, each with its reply.
+    parts: list[tuple[Command, "Reply"]] = field(default_factory=list)
+    # Whether the events say already what caused them, having waited since another command.
+    stamped: bool = False
+    # There is nothing yet, and the sender would rather wait: the answer is given later, or this one in the end.
+    wait: Wait | None = None
+    # Whom this gives something that he waits for.
+    wakes: list[Wake] = field(default_factory=list)
 
 
 Handler = Callable[[Transaction, Command], Awaitable[Reply]]
 BatchHandler = Callable[[Transaction, list[Command]], Awaitable[list[Reply | Rejected]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How commands share a transaction."""
+
+    # The sessions of commands that name none, such as those by a task's id: locked with the others, in one order.
+    find_sessions: Callable[[Transaction, list[Command]], Awaitable[Set[str]]] | None = None
+    # Hot commands that are gathered in this order wherever they stand, so that one handler takes all of a name.
+    gathered: Sequence[str] = ()
+    # Commands that only find out what they are about: in one transaction with nothing but their like, or they would
+    # lock sessions after others.
+    apart: Set[str] = frozenset()
 
 
 class Publication(NamedTuple):
@@ -51,10 +74,24 @@ class Outcome:
     events: list[Publication]
     outcome: str
     callbacks: int = 0
+    wakes: list[Wake] = field(default_factory=list)
 
 
 class SessionMissing(SwitchyardError):
-    """A command's session does not exist (yet)."""
+    """A command's session does not exist (yet); `refusal` is what it is refused with when nobody waits any longer."""
+
+    def __init__(self, refusal: Rejected) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Undone(SwitchyardError):
+    """One of several commands that happen as a whole was not done, for this reason."""
+
+    def __init__(self, index: int, reason: "Rejected | SessionMissing") -> None:
+        super().__init__(str(reason))
+        self.index = index
+        self.reason = reason
 
 
 class HandledElsewhere(SwitchyardError):
@@ -79,23 +116,30 @@ class GroupCommit:
     A handler decides before it writes: a `Rejected` it raises is recorded as its reply and undoes nothing.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], batch_handlers: Mapping[str, BatchHandler]) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        batch_handlers: Mapping[str, BatchHandler],
+        sharing: Sharing | None = None,
+    ) -> None:
         self._handlers = handlers
         self._batch_handlers = batch_handlers
+        self._sharing = sharing or Sharing()
 
     async def run(
-        self, tx: Transaction, commands: list[Command], *, patient: Set[str]
-    ) -> list[Outcome | SessionMissing]:
+        self, tx: Transaction, commands: list[Command], *, patient: Set[str], waiting: Set[str] = frozenset()
+    ) -> list[Outcome | SessionMissing | Wait]:
         """Handle commands with distinct ids; one outcome each, in their order.
 
         `patient` holds message ids: such a command whose session is missing is given back as `SessionMissing`, with
-        nothing done, to be tried again; any other is refused as not found. Raises `HandledElsewhere`, and whatever a
-        handler raises but `Rejected`; the transaction must then be rolled back.
+        nothing done, to be tried again; any other is refused as not found. `waiting` too: such a command that finds
+        nothing is given back as what it waits for, unrecorded. Raises `HandledElsewhere`, and whatever a handler raises
+        but `Rejected`; the transaction must then be rolled back.
         """
         known = await handled.find_handled(tx, [command.message_id for command in commands])
         fresh = [command for command in commands if command.message_id not in known]
         answers = await self._handle(tx, fresh, patient=patient) if fresh else {}
-        outcomes = await self._keep(tx, fresh, answers)
+        outcomes = await self._keep(tx, fresh, answers, waiting)
         return [
             outcomes[command.message_id]
             if command.message_id not in known
@@ -103,10 +147,28 @@ class GroupCommit:
             for command in commands
         ]
 
+    async def run_whole(self, tx: Transaction, commands: list[Command]) -> list[Reply]:
+        """Handle commands that happen as a whole or not at all; nothing is recorded, their events are numbered.
+
+        Raises `Undone` at the first that is not done: the caller must then roll back to a savepoint of its own.
+        """
+        answers = await self._handle(tx, commands, patient={command.message_id for command in commands}, whole=True)
+        replies = []
+        for index, command in enumerate(commands):
+            answer = answers.get(command.message_id)
+            if isinstance(answer, Reply):
+                replies.append(answer)
+            elif answer is not None:
+                raise Undone(index, answer)
+        return replies
+
     async def _handle(
-        self, tx: Transaction, commands: list[Command], *, patient: Set[str]
+        self, tx: Transaction, commands: list[Command], *, patient: Set[str], whole: bool = False
     ) -> dict[str, Reply | Rejected | SessionMissing]:
-        named = {command.session_id for command in commands if command.session_id is not None}
+        commands = _gather(commands, self._sharing.gathered)
+        named = {session_id for command in commands for session_id in command.session_ids}
+        if self._sharing.find_sessions is not None:
+            named |= await self._sharing.find_sessions(tx, commands)
         statuses = await handled.lock_sessions(tx, sorted(named)) if named else {}
         answers: dict[str, Reply | Rejected | SessionMissing] = {}
         counted = at = 0
@@ -120,6 +182,8 @@ class GroupCommit:
                     ready.append(command)
                 else:
                     answers[command.message_id] = obstacle
+            if whole and len(ready) < len(run):
+                return answers
             if not ready:
                 continue
             batch_handler = self._batch_handlers.get(run[0].spec.name)
@@ -127,32 +191,45 @@ class GroupCommit:
                 replies = await batch_handler(tx, ready)
                 answers |= {command.message_id: reply for command, reply in zip(ready, replies, strict=True)}
             else:
-                if named and not run[0].spec.needs_session:
+                if named and _is_about_sessions(run[0]):
                     # It may show its session, which is then as the ones before it have left it.
-                    await _number_events(tx, _replies(commands[counted : at - 1], answers))
+                    await _number_events(tx, _replies(commands[counted : at - 1], answers), named)
                     counted = at - 1
-                answers[ready[0].message_id] = await self._single(tx, ready[0])
-            if named and not run[0].spec.needs_session:
+                answers[ready[0].message_id] = await self._single(tx, ready[0], patient)
+            if whole and not all(isinstance(answers[command.message_id], Reply) for command in ready):
+                return answers
+            if named and _is_about_sessions(run[0]) and not run[0].spec.reads:
                 # It may have opened or closed a session that the next ones need.
                 statuses = await handled.lock_sessions(tx, sorted(named))
-        await _number_events(tx, _replies(commands[counted:], answers))
+        await _number_events(tx, _replies(commands[counted:], answers), named)
         return answers
 
-    async def _single(self, tx: Transaction, command: Command) -> Reply | Rejected:
+    async def _single(self, tx: Transaction, command: Command, patient: Set[str]) -> Reply | Rejected | SessionMissing:
         try:
             return await self._handlers[command.spec.name](tx, command)
         except Rejected as refusal:
             return refusal
+        except SessionMissing as missing:
+            return missing if command.message_id in patient else missing.refusal
 
     async def _keep(
-        self, tx: Transaction, commands: list[Command], answers: dict[str, Reply | Rejected | SessionMissing]
-    ) -> dict[str, Outcome | SessionMissing]:
-        outcomes: dict[str, Outcome | SessionMissing] = {}
+        self,
+        tx: Transaction,
+        commands: list[Command],
+        answers: dict[str, Reply | Rejected | SessionMissing],
+        waiting: Set[str],
+    ) -> dict[str, Outcome | SessionMissing | Wait]:
+        outcomes: dict[str, Outcome | SessionMissing | Wait] = {}
         records = []
+        owed: list[handled.Callback] = []
+        parts: list[Entry] = []
         for command in commands:
             reply = answers[command.message_id]
             if isinstance(reply, SessionMissing):
                 outcomes[command.message_id] = reply
+                continue
+            if isinstance(reply, Reply) and reply.wait is not None and command.message_id in waiting:
+                outcomes[command.message_id] = reply.wait
                 continue
             if isinstance(reply, Rejected):
                 outcome = Outcome(error_reply(reply), [], reply.code)
@@ -161,8 +238,14 @@ class GroupCommit:
                     Publication(event.routing_key(), event.encoded().decode(), event.message_id, command.traceparent)
                     for event in reply.events
                 ]
-                outcome = Outcome(encode({"ok": True, "result": reply.result}), events, "ok")
+                outcome = Outcome(encode({"ok": True, "result": reply.result}), events, "ok", wakes=_wakes(reply))
+            callbacks = [kept(each, command.message_id) for each in _owed(command, reply)]
+            outcome.callbacks = len(callbacks)
+            owed += callbacks
             outcomes[command.message_id] = outcome
+            entry = _entry(command, reply, outcome)
+            if entry is not None and isinstance(reply, Reply):
+                parts += [entry_of(part, done.result, "ok", entry.message_id) for part, done in _writes(reply)]
             records.append(
                 handled.Record(
                     command.message_id,
@@ -171,10 +254,13 @@ class GroupCommit:
                     outcome.reply.decode(),
                     orjson.dumps([[*each] for each in outcome.events]).decode() if outcome.events else None,
                     KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
+                    command.caller,
+                    entry,
                 )
             )
-        if not await handled.record(tx, records):
+        if not await handled.record(tx, records, parts):
             raise HandledElsewhere("a command of this batch was handled by another worker meanwhile")
+        await handled.keep_callbacks(tx, owed)
         return outcomes
 
 
@@ -183,8 +269,26 @@ def _neighbours(commands: list[Command], at: int) -> list[Command]:
     end = at + 1
     while end < len(commands) and commands[end].spec is commands[at].spec:
         end += 1
-        owed: list[handled.Callback] = []
     return commands[at:end]
+
+
+def _gather(commands: list[Command], order: Sequence[str]) -> list[Command]:
+    """The commands with those of each stretch of gathered ones sorted by name; those of one name keep their order."""
+    places = {name: place for place, name in enumerate(order)}
+    gathered: list[Command] = []
+    stretch: list[Command] = []
+    for command in commands:
+        if command.spec.name in places:
+            stretch.append(command)
+        else:
+            gathered += [*sorted(stretch, key=lambda each: places[each.spec.name]), command]
+            stretch = []
+    return gathered + sorted(stretch, key=lambda each: places[each.spec.name])
+
+
+def _is_about_sessions(command: Command) -> bool:
+    """Whether a command may show, open or close a session as such."""
+    return not command.spec.needs_session and command.spec.area not in ("task", "agent", "memory")
 
 
 def _obstacle(command: Command, statuses: dict[str, str], *, patient: Set[str]) -> Rejected | SessionMissing | None:
@@ -193,13 +297,39 @@ def _obstacle(command: Command, statuses: dict[str, str], *, patient: Set[str]) 
         return None
     status = statuses.get(session_id)
     if status is None:
-        return SessionMissing(session_id) if command.message_id in patient else not_found("session", session_id)
+        refusal = not_found("session", session_id)
+        return SessionMissing(refusal) if command.message_id in patient else refusal
     if status not in OPEN:
         return conflict(f"session {session_id!r} is {status}; nothing can be written to it", status=status)
     return None
-            callbacks = [kept(each, command.message_id) for each in _owed(command, reply)]
-            outcome.callbacks = len(callbacks)
-            owed += callbacks
+
+
+def _entry(command: Command, reply: Reply | Rejected, outcome: Outcome) -> Entry | None:
+    """The row of the audit log, if the command has one."""
+    if not is_audited(command, eventful=bool(outcome.events)):
+        return None
+    return entry_of(command, reply.result if isinstance(reply, Reply) else None, outcome.outcome)
+
+
+def _writes(reply: Reply) -> list[tuple[Command, Reply]]:
+    return [(part, done) for part, done in reply.parts if not part.spec.reads]
+
+
+def _owed(command: Command, reply: Reply | Rejected) -> list[CallbackOwed]:
+    """The callbacks a command owes: those its handler names, and its reply's own if its sender gave a URL."""
+    owed = [] if isinstance(reply, Rejected) else _with_parts(reply)
+    if command.callback_url is None:
+        return owed
+    told = {"error": reply.as_error()} if isinstance(reply, Rejected) else {"result": reply.result}
+    return [*owed, command_reply(command.callback_url, command.message_id, command.spec.name, **told)]
+
+
+def _wakes(reply: Reply) -> list[Wake]:
+    return [*reply.wakes, *(wake for _, part in reply.parts for wake in part.wakes)]
+
+
+def _with_parts(reply: Reply) -> list[CallbackOwed]:
+    return [*reply.callbacks, *(owed for _, part in reply.parts for owed in part.callbacks)]
 
 
 def _repeat(command: Command, record: handled.Handled) -> Outcome:
@@ -218,43 +348,36 @@ def _replies(
     """The commands that were done, each with its reply."""
     return [(command, reply) for command in commands if isinstance(reply := answers[command.message_id], Reply)]
 
-        await handled.keep_callbacks(tx, owed)
 
-async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]]) -> None:
+async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]], locked: Set[str]) -> None:
     """Stamp every event with what its command says of it, and number those of each session without a gap."""
     sessions: dict[str, Counter[str]] = {}
     for command, reply in replies:
         for event in reply.events:
-            event.sender_agent_id = command.sender_agent_id
-            event.correlation_id = command.message_id
-            event.priority = command.priority
-            event.hops = command.hops
-            event.traceparent = command.traceparent or None
-            # Whoever published it, a webhook's text came from outside.
-            event.trust = "untrusted" if command.spec.area == "webhook" else command.trust
-            if event.session_id is not None:
+            if not reply.stamped:
+                event.sender_agent_id = command.sender_agent_id
+                event.correlation_id = command.message_id
+                event.priority = command.priority
+                event.hops = command.hops
+                event.traceparent = command.traceparent or None
+                # Whoever published it, a webhook's text came from outside.
+                outside = command.spec.area == "webhook" or event.trust == "untrusted"
+                event.trust = "untrusted" if outside else command.trust
+            # Those of a batch have their numbers already.
+            if event.session_id is not None and event.session_seq is None:
                 sessions.setdefault(event.session_id, Counter())["events"] += 1
         if reply.counts and command.session_id is not None:
             sessions.setdefault(command.session_id, Counter()).update(reply.counts)
     if not sessions:
         return
     # Those of events alone, such as a claimed task's, are not locked yet: in sorted order too.
-    others = sessions.keys() - {command.session_id for command, _ in replies}
+    others = sessions.keys() - locked
     if len(others) > 1:
         await handled.lock_sessions(tx, sorted(others))
     last = await handled.count_events(tx, {session_id: dict(counts) for session_id, counts in sessions.items()})
-def _owed(command: Command, reply: Reply | Rejected) -> list[CallbackOwed]:
-    """The callbacks a command owes: those its handler names, and its reply's own if its sender gave a URL."""
-    owed = [] if isinstance(reply, Rejected) else reply.callbacks
-    if command.callback_url is None:
-        return owed
-    told = {"error": reply.as_error()} if isinstance(reply, Rejected) else {"result": reply.result}
-    return [*owed, command_reply(command.callback_url, command.message_id, command.spec.name, **told)]
-
-
     following = {session_id: last[session_id] - sessions[session_id]["events"] for session_id in last}
     for _, reply in replies:
         for event in reply.events:
-            if event.session_id in following:
+            if event.session_id in following and event.session_seq is None:
                 following[event.session_id] += 1
                 event.session_seq = following[event.session_id]

@@ -8,6 +8,7 @@ from shared.messages import (  # noqa: F401  (declares the commands)
     batch,
     callbacks,
     memory,
+    reading,
     session,
     state,
     system,

@@ -79,9 +79,10 @@ class ListDeliveries(CommandData):
 
 @command("session", result={"status": str, "result": dict[str, Any], "error": dict[str, Any]}, reads=True, public=False)
 class GetCommand(CommandData):
-    """What became of a command: done with its result, or failed with its error."""
+    """What became of a command: done with its result, or failed with its error; with `caller`, only of that key's."""
 
     message_id: Id
+    caller: Id | None = None
 
 
 @command("session", result={"epoch": str, "base": int, "first": int, "last": int}, reads=True, public=False)

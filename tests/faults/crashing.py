@@ -30,8 +30,8 @@ def before_commit() -> None:
     """In mid-batch: every effect is written, and so is the record; nothing is committed."""
     record = handled.record
 
-    async def recording(tx: Any, records: Any) -> bool:
-        done = await record(tx, records)
+    async def recording(tx: Any, records: Any, audit: Any) -> bool:
+        done = await record(tx, records, audit)
         if len(records) > 1 and any(MARK in each.reply for each in records):
             die()
         return done

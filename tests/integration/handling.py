@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import orjson
 from sqlalchemy import text
 
-from shared.bus.commit import BatchHandler, GroupCommit, HandledElsewhere, Handler, Outcome
+from shared.bus.commit import BatchHandler, GroupCommit, HandledElsewhere, Handler, Outcome, Sharing
 from shared.bus.queries import QueryHandler
 from shared.database import Database, Transaction
 from shared.errors import Rejected
@@ -22,6 +22,7 @@ class Handling:
     handlers: Mapping[str, Handler] = {}
     batch_handlers: Mapping[str, BatchHandler] = {}
     queries: Mapping[str, QueryHandler] = {}
+    sharing = Sharing()
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -50,17 +51,23 @@ class Handling:
 
     @staticmethod
     def command(
-        name: str, data: dict[str, Any] | str, *, message_id: str | None = None, sender: str = "ada"
+        name: str,
+        data: dict[str, Any] | str,
+        *,
+        message_id: str | None = None,
+        sender: str = "ada",
+        caller: str | None = None,
     ) -> Command:
         body = JsonText(data.encode()) if isinstance(data, str) else data
-        return decode_command(encode_command(name, body, message_id=message_id or new_id(), sender_agent_id=sender))
+        message_id = message_id or new_id()
+        return decode_command(encode_command(name, body, message_id=message_id, sender_agent_id=sender, caller=caller))
 
     async def commit(self, *commands: Command) -> list[Outcome]:
         """Commands in one transaction, tried again while another worker has handled one of them meanwhile."""
         while True:
             try:
                 async with self.database.transaction() as tx:
-                    commit = GroupCommit(self.handlers, self.batch_handlers)
+                    commit = GroupCommit(self.handlers, self.batch_handlers, self.sharing)
                     outcomes = await commit.run(tx, list(commands), patient=set())
             except HandledElsewhere:
                 continue

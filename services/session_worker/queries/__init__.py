@@ -11,8 +11,11 @@ from services.session_worker.queries import (
     deliveries,
     event_log,
     handled,
+    search,
     sessions,
     states,
+    statistics,
+    timeline,
 )
 from shared.bus.queries import QueryHandler
 
@@ -26,4 +29,7 @@ QUERIES: dict[str, QueryHandler] = {
     **handled.QUERIES,
     **dead_letters.QUERIES,
     **access.QUERIES,
+    **search.QUERIES,
+    **timeline.QUERIES,
+    **statistics.QUERIES,
 }

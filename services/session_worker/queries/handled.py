@@ -14,8 +14,12 @@ from shared.messages.system import GetCommand
 async def get_command(tx: Transaction, command: Command) -> dict[str, Any]:
     """What became of a command; one that is still under way is not found."""
     asked: GetCommand = command.data
-    text = await store.handled.find_reply(tx, asked.message_id)
-    if text is None and (reason := await store.dead_letters.find_reason(tx, asked.message_id)) is not None:
+    text = await store.handled.find_reply(tx, asked.message_id, asked.caller)
+    if (
+        text is None
+        and asked.caller is None
+        and (reason := await store.dead_letters.find_reason(tx, asked.message_id)) is not None
+    ):
         given_up = Rejected("internal", f"given up, and kept among the dead letters: {reason}")
         return {"status": "failed", "error": given_up.as_error()}
     if text is None:

@@ -17,6 +17,8 @@ handled_messages = Table(
     Column("events", Text, nullable=True),
     moment("handled_at"),
     Column("expires_at", MOMENT, nullable=False),
+    # The key it came by: one with a list of sessions may ask after its own commands only.
+    Column("caller", Text, nullable=True),
     Index("handled_messages_expiry", "expires_at"),
     postgresql_with={"fillfactor": "80", "autovacuum_vacuum_scale_factor": "0.05"},
 )

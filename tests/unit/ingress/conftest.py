@@ -22,9 +22,9 @@ from services.ingress.metrics import Metrics
 from services.ingress.sources import load
 from services.ingress.spool import Spool
 from services.ingress.webhooks import WebhookDoor
-from shared.auth import KeyRing
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
+from shared.key_ring import KeyRing
 
 KEY = "unit-test-key-0123456789"
 SECRET = "unit-test-secret-0123456789-0123456789"

@@ -14,7 +14,6 @@ from services.ingress.calls import Call
 from services.ingress.outgoing import check_message_id, command, receive_webhook
 from services.ingress.prefer import wait_of
 from services.ingress.problems import STATUS, from_error, problem
-from services.ingress.session_api import camel, camel_result, snake, snake_members
 from shared.errors import ERROR_CODES, Rejected
 from shared.messages import decode_command, spec_of
 
@@ -73,37 +72,13 @@ def test_every_error_code_has_a_status_and_a_problem_document(code: Any) -> None
 
 def test_a_full_service_says_when_to_come_again() -> None:
     answer = problem(Rejected("unavailable", "full", retry_after=7.2), "t")
-    assert dict(answer.headers) == {b"retry-after": b"7"}
+    assert dict(answer.headers) == {b"retry-after": b"8"}
     assert dict(problem(Rejected("rate_limited", "slow down"), "t").headers)[b"retry-after"].isdigit()
 
 
 def test_an_error_of_a_kind_nobody_knows_is_ours() -> None:
     assert from_error({"code": "exploded"}, "t").status == 500
     assert from_error({}, "t").status == 500
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("session_id", "sessionId"), ("conversation_chunk_count", "conversationChunkCount"), ("title", "title")],
-)
-def test_names_are_spelled_both_ways(one: str, other: str) -> None:
-    assert camel(one) == other
-    assert snake(other) == one
-    assert snake(one) == one
-
-
-def test_only_a_sessions_own_names_are_respelled_and_no_number_changes() -> None:
-    text = b'{"sessionId":"s1","initial":{"someKey":1e400,"b_c":[1.10,2]},"user_id":"u"}'
-    assert snake_members(text) == b'{"session_id":"s1","initial":{"someKey":1e400,"b_c":[1.10,2]},"user_id":"u"}'
-    result = b'{"session":{"session_id":"s1","initial":{"someKey":1.0,"b_c":1e5}},"next":null}'
-    assert camel_result(result) == b'{"session":{"sessionId":"s1","initial":{"someKey":1.0,"b_c":1e5}},"next":null}'
-    page = b'{"sessions":[{"session_id":"a"},{"session_id":"b"}],"next":"n"}'
-    assert camel_result(page) == b'{"sessions":[{"sessionId":"a"},{"sessionId":"b"}],"next":"n"}'
-
-
-def test_a_field_in_two_spellings_is_refused() -> None:
-    with pytest.raises(Rejected, match="two spellings"):
-        snake_members(b'{"sessionId":"s1","session_id":"s2"}')
 
 
 def room(path: Any, **more: Any) -> dict[str, Any]:

@@ -40,6 +40,9 @@ _MOMENTS = {
     "timestamp",
     "since",
     "until",
+    "run_at",
+    "due",
+    "last_heartbeat",
 }
 _TEXTS = {"key_hash": "ab" * 32}
 

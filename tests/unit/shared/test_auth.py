@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.auth import SCOPES, Caller, KeyRing, hash_key, login_code, make_key, sign, verify
+from shared.auth import SCOPES, Caller, derive_key, login_code, make_key, sign, verify
 from shared.errors import Rejected
+from shared.limits import Bucket
+from shared.messages import encode, spec_of
+from shared.messages.envelope import validate_data
+from shared.reach import Sessions
 
 SECRET = "a secret of the tests, long enough for HMAC"
 
@@ -99,25 +103,6 @@ def test_a_login_code_is_good_for_signing_in_and_nothing_else() -> None:
     refused(code)
 
 
-def test_the_bootstrap_key_may_do_everything() -> None:
-    caller = KeyRing("the bootstrap key").find("the bootstrap key")
-    assert caller is not None
-    for scope in SCOPES:
-        caller.require(scope)
-
-
-def test_only_known_keys_are_found_and_only_by_their_whole_text() -> None:
-    key, ring = make_key(), KeyRing("bootstrap")
-    reader = Caller("reader", frozenset({"read"}))
-    ring.replace({hash_key(key): reader})
-
-    assert ring.find(key) is reader
-    for wrong in (key[:-1], key + "x", key.upper(), "", " " + key, hash_key(key).hex()):
-        assert ring.find(wrong) is None
-    ring.replace({})
-    assert ring.find(key) is None
-
-
 def test_a_missing_scope_is_forbidden_and_named() -> None:
     with pytest.raises(Rejected, match="lacks the scope 'publish'") as error:
         Caller("reader", frozenset({"read"})).require("publish")
@@ -129,3 +114,58 @@ def test_keys_are_long_random_and_recognised_by_the_redaction() -> None:
     keys = {make_key() for _ in range(100)}
     assert len(keys) == 100
     assert all(key.startswith("sy_") and len(key) >= 40 for key in keys)
+
+
+def test_a_derived_key_is_the_same_for_the_same_message_and_nothing_like_it_for_another() -> None:
+    key = derive_key(SECRET, "root", "m1")
+    assert key == derive_key(SECRET, "root", "m1")
+    assert key.startswith("sy_")
+    assert len(key) == 46
+    others = {derive_key(SECRET, "root", "m2"), derive_key(SECRET, "other", "m1"), derive_key("x" * 32, "root", "m1")}
+    assert len(others | {key}) == 4
+
+
+def permitted(caller: Caller, name: str, data: dict[str, object]) -> str | None:
+    spec = spec_of(name)
+    try:
+        caller.permit(spec, validate_data(spec, data, encode(data)))
+    except Rejected as error:
+        return error.code
+    return None
+
+
+def test_a_key_for_some_sessions_may_only_name_those() -> None:
+    bound = Caller("ci", frozenset({"admin"}), Sessions(["s1", "team-*"]))
+    for session_id, said in (("s1", None), ("team-7", None), ("team-", None), ("s10", "forbidden"), ("s", "forbidden")):
+        assert permitted(bound, "get_session", {"session_id": session_id}) == said
+        assert permitted(bound, "create_session", {"session_id": session_id}) == said
+    for name in ("create_session", "list_sessions", "list_tasks", "query_memories", "list_keys"):
+        assert permitted(bound, name, {}) == "forbidden"
+    with pytest.raises(Rejected, match="one of s1, team-\\*") as error:
+        bound.enter("other")
+    assert error.value.details == {"sessions": ["s1", "team-*"]}
+
+
+def test_every_command_of_a_batch_is_looked_at_and_the_wrong_one_named() -> None:
+    bound = Caller("ci", frozenset({"publish"}), Sessions(["s1"]))
+    good = {"command": "create_session", "data": {"session_id": "s1"}}
+    assert permitted(bound, "batch", {"commands": [good, good]}) is None
+    for wrong in ({"command": "create_session", "data": {"session_id": "s2"}}, {"command": "create_session"},
+                  {"command": "get_session", "data": {"session_id": "s1"}}):  # fmt: skip
+        with pytest.raises(Rejected) as error:
+            spec = spec_of("batch")
+            data = {"commands": [good, wrong]}
+            bound.permit(spec, validate_data(spec, data, encode(data)))
+        assert (error.value.code, error.value.details["index"]) == ("forbidden", 1)
+
+
+def test_a_rate_that_is_used_up_says_when_to_come_again() -> None:
+    caller = Caller("ci", frozenset(), bucket=Bucket(1, 60))
+    for _ in range(60):
+        caller.count()
+    with pytest.raises(Rejected, match="60 requests a minute") as error:
+        caller.count()
+    assert error.value.code == "rate_limited"
+    assert (error.value.details["limit"], error.value.details["window_s"]) == (60, 60)
+    assert 0.5 < error.value.details["retry_after"] <= 1
+    Caller("free", frozenset()).count()

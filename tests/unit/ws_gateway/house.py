@@ -19,6 +19,7 @@ from services.ws_gateway.ring import Ring
 from shared.auth import sign
 from shared.bus.tail import StreamEvent
 from shared.errors import Unavailable
+from shared.key_ring import KeyRing
 from tests.unit.ws_gateway.wire import texts
 from tests.waiting import eventually_async
 
@@ -75,6 +76,7 @@ class House:
         self.broken = False
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.commands = FakeCommands()
+        self.keys = KeyRing(None)
         self.gateway = Gateway(
             secret=SECRET,
             origins=frozenset(),
@@ -83,6 +85,7 @@ class House:
             intake=self.intake,
             library=Library(self.hub, Pages(self.hub, self.intake, self._read, self._query), metrics),
             commands=self.commands,  # type: ignore[arg-type]
+            ring=self.keys,
             metrics=metrics,
             call_later=self._call_later,
         )

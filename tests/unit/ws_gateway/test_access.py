@@ -5,7 +5,6 @@ import pytest
 from multidict import CIMultiDict
 
 from services.ws_gateway.access import (
-    Bucket,
     Identity,
     Limits,
     Places,
@@ -150,8 +149,21 @@ def test_places_given_back_leave_nothing_behind() -> None:
     assert (places.total, len(places._addresses), len(places._strangers), len(places._seats)) == (0, 0, 0, 0)
 
 
-def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
-    bucket = Bucket(10, 3, now=0)
-    assert [bucket.take(0) for _ in range(4)] == [True, True, True, False]
-    assert [bucket.take(0.1), bucket.take(0.1)] == [True, False]
-    assert [bucket.take(100) for _ in range(4)] == [True, True, True, False]
+def test_a_token_carries_what_its_key_may_do() -> None:
+    claims = {**CLAIMS, "issued_to": "ci", "scopes": ["agent"], "sessions": ["s1", "team-*"], "hears_sessions": True}
+    identity = identify(SECRET, sign(SECRET, "ws", claims, ttl_s=60))
+    assert (identity.caller.name, identity.caller.scopes) == ("ci", {"agent"})
+    assert [identity.hears(topic) for topic in ("session.s1.#", "task.team-a.created", "session.s2.#", "#")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    narrowed = {**claims, "topics": ["memory.s1.#"], "hears_sessions": False}
+    narrow = identify(SECRET, sign(SECRET, "ws", narrowed, ttl_s=60))
+    assert [narrow.hears(topic) for topic in ("memory.s1.#", "session.s1.#")] == [True, False]
+
+
+@pytest.mark.parametrize("wrong", [{"scopes": ["root"]}, {"scopes": "read"}, {"sessions": "s1"}, {"issued_to": 7}])
+def test_a_token_with_wrong_powers_is_refused(wrong: dict[str, object]) -> None:
+    assert refusal(sign(SECRET, "ws", {**CLAIMS, **wrong}, ttl_s=60)).code == 4401

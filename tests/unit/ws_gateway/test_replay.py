@@ -14,7 +14,7 @@ from services.ws_gateway.frames import CRITICAL, Frame
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.replay import Claim, Gap, Page, Replay, State
 from services.ws_gateway.ring import Ring
-from services.ws_gateway.subscriptions import Topics
+from shared.topics import Topics
 from tests.unit.ws_gateway.wire import Wire, event
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.subscriptions import PatternTree, Topics, check_pattern
 from shared.errors import Rejected
+from shared.topics import PatternTree, Topics, check_pattern
 
 WORDS = st.sampled_from(["a", "b", "c"])
 KEYS = st.lists(WORDS, min_size=1, max_size=6).map(".".join)
