@@ -26,6 +26,8 @@ actions = Table(
     Column("message_id", Text, nullable=False),
     moment("created"),
     Index("actions_by_number", "session_id", "number", unique=True),
+    # Statistics: how many in a stretch of time, from the index alone.
+    Index("actions_by_created", "created"),
 )
 
 responses = Table(

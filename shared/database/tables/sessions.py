@@ -27,6 +27,8 @@ sessions = Table(
     CheckConstraint("status in ('active', 'paused', 'completed', 'failed', 'archived')", name="sessions_status"),
     Index("sessions_by_activity", text("last_activity desc"), text("id desc")),
     Index("sessions_by_status", "status", text("last_activity desc"), text("id desc")),
+    # Statistics of a stretch of time, from the index alone.
+    Index("sessions_by_created", "created", postgresql_include=["status"]),
     # Counters change with every batch; room in the page keeps those updates off the primary key.
     postgresql_with={"fillfactor": "60"},
 )
@@ -43,6 +45,13 @@ session_transitions = Table(
     Column("message_id", Text, nullable=False),
     moment("at"),
     Index("session_transitions_by_session", "session_id", "id"),
+    # When sessions ended, for their mean duration.
+    Index(
+        "session_transitions_ended",
+        "session_id",
+        postgresql_include=["at"],
+        postgresql_where=text("to_status in ('completed', 'failed')"),
+    ),
 )
 
 conversation_chunks = Table(
@@ -59,6 +68,8 @@ conversation_chunks = Table(
     search(SEARCH_TEXT),
     Index("conversation_chunks_search", "search", postgresql_using="gin"),
     Index("conversation_chunks_by_session", "session_id", "created"),
+    # A search for a common word looks at the newest.
+    Index("conversation_chunks_newest", text("created desc")),
 )
 
 artifacts = Table(
@@ -76,4 +87,6 @@ artifacts = Table(
     moment("created"),
     search(SEARCH_TEXT),
     Index("artifacts_search", "search", postgresql_using="gin"),
+    # A search for a common word looks at the newest.
+    Index("artifacts_newest", text("created desc")),
 )

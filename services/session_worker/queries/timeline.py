@@ -1,0 +1,69 @@
+"""The question for a session's timeline."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+from services.session_worker.queries.event_log import with_cursor
+from services.session_worker.store import timeline as store
+from shared.bus.queries import QueryHandler
+from shared.database import Transaction
+from shared.errors import not_found
+from shared.messages import Command
+from shared.messages.reading import GetTimeline
+from shared.pages import cursor_after, sort_key
+
+# The recorder writes what the stream brings every 100 ms.
+LOOK_AGAIN_SECONDS = 0.03
+# Each of those that wait keeps a connection from other questions.
+MAX_WAITING = 3
+
+
+class Timeline:
+    """Answers with what is recorded of a session, and waits a little for what is on its way."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+
+    async def get_timeline(self, tx: Transaction, command: Command) -> dict[str, Any]:
+        """A page of a session's events, the oldest first, each with its cursor spliced in."""
+        asked: GetTimeline = command.data
+        seq, cursor, timestamp, first_seq = sort_key(asked.cursor, int, int, datetime, int) or (0, 0, None, None)
+        session = await store.find_counted(tx, asked.session_id)
+        if session is None:
+            raise not_found("session", asked.session_id)
+        after = store.Place(seq, cursor, timestamp or session.created)
+        page = await store.list_entries(tx, asked.session_id, asked.types, after, asked.limit)
+        # A page with another one behind it is whole, whatever is still missing at the end.
+        if page.next is None or first_seq is None:
+            recorded = await store.find_recorded(tx, asked.session_id, session.created)
+            if page.next is None and (recorded.last_seq or 0) < session.last_seq:
+                recorded = await self._wait(tx, asked.session_id, session, asked.wait_s)
+                page = await store.list_entries(tx, asked.session_id, asked.types, after, asked.limit)
+            first_seq = recorded.first_seq
+        return {
+            "entries": [with_cursor(entry.body, entry.cursor) for entry in page.entries],
+            "first_seq": first_seq,
+            "last_seq": session.last_seq,
+            # With what the next page needs not look for again.
+            "next": cursor_after(*page.next, first_seq or 0) if page.next else None,
+        }
+
+    async def _wait(self, tx: Transaction, session_id: str, session: store.Counted, seconds: float) -> store.Recorded:
+        """What is recorded once the session's last event is, or when the time is up."""
+        if self._waiting >= MAX_WAITING:
+            seconds = 0
+        self._waiting += 1
+        try:
+            clock = asyncio.get_running_loop().time
+            end = clock() + seconds
+            while True:
+                recorded = await store.find_recorded(tx, session_id, session.created)
+                if (recorded.last_seq or 0) >= session.last_seq or clock() >= end:
+                    return recorded
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        finally:
+            self._waiting -= 1
+
+
+QUERIES: dict[str, QueryHandler] = {"get_timeline": Timeline().get_timeline}
