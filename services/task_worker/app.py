@@ -1,11 +1,12 @@
 """The composition of the task worker."""
 
+from services.task_worker.alarm import watch
 from services.task_worker.callbacks.service import expire_callbacks, send_callbacks
 from services.task_worker.callbacks.signing import Signer
-from services.task_worker.handlers import HANDLERS
+from services.task_worker.handlers import HANDLERS, SHARING, batch_handlers
 from services.task_worker.queries import QUERIES
 from services.task_worker.settings import TaskWorkerSettings
-from shared.bus.service import Timer, run_worker
+from shared.bus.service import run_worker
 from shared.targets import Allowed
 
 NAME = "task_worker"
@@ -19,7 +20,8 @@ async def run(settings: TaskWorkerSettings) -> None:
         NAME,
         areas=["task", "agent"],
         handlers=HANDLERS,
+        batch_handlers=batch_handlers(settings.task_ageing_s),
         queries=QUERIES,
-        timers=[Timer("expire_leases", seconds=5)],
-        background=[sending, expire_callbacks],
+        background=[watch, sending, expire_callbacks],
+        sharing=SHARING,
     )

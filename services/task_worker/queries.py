@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from services.task_worker import store, tasks
+from services.task_worker import tasks
 from services.task_worker.callbacks.commands import list_callbacks
+from services.task_worker.store import agents, reading
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
@@ -15,8 +16,8 @@ from shared.pages import cursor_after, page_of, sort_key
 async def get_task(tx: Transaction, command: Command) -> dict[str, Any]:
     """One task with its status and output. Raises `Rejected("not_found")`."""
     data: GetTask = command.data
-    task = await store.find_task(tx, data.task_id)
-    if task is None:
+    task = await reading.find_task(tx, data.task_id)
+    if task is None or data.session_id not in (None, task.session_id):
         raise tasks.unknown_task(data.task_id)
     return {"task": task}
 
@@ -24,10 +25,17 @@ async def get_task(tx: Transaction, command: Command) -> dict[str, Any]:
 async def list_tasks(tx: Transaction, command: Command) -> dict[str, Any]:
     """A page of tasks, the newest first."""
     data: ListTasks = command.data
-    wanted = store.Filter(data.session_id, data.agent_name, data.status)
-    found = await store.list_tasks(tx, wanted, sort_key(data.cursor, datetime, str), data.limit + 1)
+    wanted = reading.Filter(data.session_id, data.agent_name, data.status, data.task_type, data.schedule_id)
+    found = await reading.list_tasks(tx, wanted, sort_key(data.cursor, datetime, str), data.limit + 1)
     page, last = page_of(found, data.limit)
     return {"tasks": page, "next": cursor_after(last.created, last.task_id) if last else None}
 
 
-QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (get_task, list_tasks, list_callbacks)}
+async def list_agents(tx: Transaction, command: Command) -> dict[str, Any]:
+    """Every agent with what waits for it and what it has in hand."""
+    return {"agents": await agents.list_agents(tx)}
+
+
+QUERIES: dict[str, QueryHandler] = {
+    query.__name__: query for query in (get_task, list_tasks, list_callbacks, list_agents)
+}

@@ -8,6 +8,13 @@ from shared.settings import Settings
 class TaskWorkerSettings(Settings):
     """The settings of the task worker."""
 
+    task_ageing_s: float = Field(
+        60,
+        alias="SWITCHYARD_TASK_AGEING_S",
+        gt=0,
+        description="in so many seconds a waiting task's priority goes up by 1",
+    )
+
     callback_secret: SecretStr = Field(
         SecretStr(""),
         alias="SWITCHYARD_CALLBACK_SECRET",

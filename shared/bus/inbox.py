@@ -13,9 +13,13 @@ LOOK_AGAIN_SECONDS = 0.05
 
 
 class Inbox:
-    """Hands out batches in the order in which commands came; those for one session never overtake each other."""
+    """Hands out batches in the order in which commands came; those for one session never overtake each other.
 
-    def __init__(self) -> None:
+    Commands named in `apart` come in batches of nothing else.
+    """
+
+    def __init__(self, apart: Set[str] = frozenset()) -> None:
+        self._apart = apart
         self._items: deque[Item] = deque()
         self._aside: list[Item] = []
         self._look_again = 0.0
@@ -50,14 +54,27 @@ class Inbox:
         absent = {session_id for item in self._aside for session_id in item.command.session_ids}
         batch: list[Item] = []
         while self._items and len(batch) < MAX_BATCH:
-            item = self._items.popleft()
+            item = self._items[0]
+            if batch and self._apart and _differ(item.command, batch[0].command, self._apart):
+                break
+            self._items.popleft()
             (self._aside if absent and _waits(item.command, absent) else batch).append(item)
         return batch
+
+    def take_parked(self) -> list[Item]:
+        """Take out the commands that were parked and woken: nobody delivers them again."""
+        parked = [item for item in self._items if item.parked]
+        self._items = deque(item for item in self._items if not item.parked)
+        return parked
 
     def clear(self) -> None:
         """Forget everything: the broker delivers it again."""
         self._items.clear()
         self._aside.clear()
+
+
+def _differ(one: Command, other: Command, apart: Set[str]) -> bool:
+    return one.spec is not other.spec and (one.spec.name in apart or other.spec.name in apart)
 
 
 def _waits(command: Command, absent: Set[str]) -> bool:

@@ -11,11 +11,16 @@ from shared.telemetry import UNFINISHED
 
 @dataclass(slots=True)
 class Item:
-    """A decoded command with the delivery it came by; `missed` is when its session was first looked for in vain."""
+    """A decoded command with the delivery it came by; `missed` is when its session was first looked for in vain.
+
+    One that was parked is `parked`, as the how manieth, and acknowledged; it waits until the loop's time `waits_until`.
+    """
 
     delivery: Delivery
     command: Command
     missed: float | None = None
+    parked: int = 0
+    waits_until: float | None = None
 
     @property
     def attempt(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import uvloop
 
 from shared import logs, telemetry
-from shared.bus.commit import BatchHandler, Handler
+from shared.bus.commit import BatchHandler, Handler, Sharing
 from shared.bus.publisher import Publisher
 from shared.bus.queries import QueryHandler, QueryServer
 from shared.bus.topology import COMMANDS
@@ -70,6 +70,7 @@ async def run_worker(
     queries: Mapping[str, QueryHandler] | None = None,
     timers: Sequence[Timer] = (),
     background: Sequence[Background] = (),
+    sharing: Sharing | None = None,
 ) -> None:
     """Run a worker until SIGTERM: it finishes what it has taken, within 12 s, and acknowledges it.
 
@@ -84,7 +85,7 @@ async def run_worker(
     publisher = Publisher(url, name=name)
     worker = Worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,
-        handlers=handlers, batch_handlers=batch_handlers or {},
+        handlers=handlers, batch_handlers=batch_handlers or {}, sharing=sharing,
     )  # fmt: skip
     context = Context(name, settings, database, publisher, worker.callbacks_owed)
 
@@ -111,6 +112,8 @@ async def run_worker(
         services.append(
             QueryServer(url=url, areas=read_areas, database=reads, publisher=publisher, handlers=queries).run()
         )
+    if sharing is not None:
+        services.append(worker.hear_wakes())
     services += [_tick(timer, publisher) for timer in timers]
     services += [start(context) for start in background]
     log.info("started", health_port=settings.worker_port(name))

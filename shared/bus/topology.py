@@ -12,6 +12,8 @@ EVENTS = "switchyard.events"
 UNROUTED = "switchyard.unrouted"
 DEAD_LETTERS = "switchyard.dead-letters"
 EVENT_LOG = "switchyard.event-log"
+# Between the replicas of a worker: what has come that commands parked at another may be waiting for.
+WAKES = "switchyard.wakes"
 
 AREAS = ("webhook", "session", "memory", "task", "agent")
 # Where a command goes that could not be handled yet, by how long it waits there.
@@ -65,6 +67,7 @@ EXCHANGES = [
     Exchange(UNROUTED, "fanout", {}),
     Exchange(COMMANDS, "topic", {"alternate-exchange": UNROUTED}),
     Exchange(EVENTS, "topic", {}),
+    Exchange(WAKES, "fanout", {}),
     *(Exchange(name, "fanout", {}) for name in RETRY_TIERS.values()),
 ]
 

@@ -13,6 +13,7 @@ from shared.bus.commit import (
     Handler,
     Outcome,
     SessionMissing,
+    Sharing,
     error_reply,
     fingerprint,
 )
@@ -20,11 +21,13 @@ from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
 from shared.bus.handled import mark_published
-from shared.bus.inbox import LOOK_AGAIN_SECONDS, Inbox
+from shared.bus.inbox import LOOK_AGAIN_SECONDS, MAX_BATCH, Inbox
 from shared.bus.items import Acknowledger, Item, traceparents
 from shared.bus.outbox import Outbox
+from shared.bus.parking import MAX_PARKED, Parking, Wait, Wake, joined
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import commands_queue
+from shared.bus.wakes import Wakes, tell
 from shared.database import Database, is_transient
 from shared.errors import Rejected, Unavailable, conflict, invalid
 from shared.logs import get_logger
@@ -53,16 +56,23 @@ class Worker:
         publisher: Publisher,
         handlers: Mapping[str, Handler],
         batch_handlers: Mapping[str, BatchHandler],
+        sharing: Sharing | None = None,
     ) -> None:
+        sharing = sharing or Sharing()
         self._name = name
         self._url = url
         self._areas = areas
         self._database = database
         self._publisher = publisher
         self._commands = frozenset(handlers) | frozenset(batch_handlers)
-        self._commit = GroupCommit(handlers, batch_handlers)
+        self._commit = GroupCommit(handlers, batch_handlers, sharing)
         self._outbox = Outbox(publisher, database)
-        self._inbox = Inbox()
+        self._inbox = Inbox(sharing.apart)
+        self._parking = Parking(self._on_woken)
+        self._wakes = Wakes(
+            url, name=name, publisher=publisher,
+            on_wakes=self._on_wakes, on_missed=lambda: self._resume(self._parking.wake_all()),
+        )  # fmt: skip
         self._wake = asyncio.Event()
         self._stopping = False
         self._finishing: set[asyncio.Task[None]] = set()
@@ -76,6 +86,10 @@ class Worker:
         """Take nothing more; `run` returns when what is in hand is done."""
         self._stopping = True
         self._wake.set()
+
+    async def hear_wakes(self) -> None:
+        """Hear, until cancelled, what other replicas have for commands that are parked here."""
+        await self._wakes.run()
 
     async def run(self) -> None:
         """Consume until `stop`, reconnecting whenever the broker was away."""
@@ -107,6 +121,7 @@ class Worker:
             if self._stopping and not connection.closed.done():
                 for tag in tags:
                     await connection.cancel(tag)
+                await self._answer_parked()
                 await self._drain()
         except asyncio.CancelledError:
             # Nobody waits for the broker any more; the next worker finds what is not acknowledged.
@@ -118,6 +133,7 @@ class Worker:
             await self._drain()
             UNFINISHED.set(0)
             self._inbox.clear()
+            self._parking.clear()
         if not self._stopping:
             raise Unavailable(connection.closed.result() if connection.closed.done() else "it was given back for a bug")
 
@@ -199,31 +215,84 @@ class Worker:
         patient = {
             each for each, item in first.items() if item.missed is None or started - item.missed < SESSION_PATIENCE
         }
+        waiting = self._may_wait(first)
+        heard = self._parking.heard()
         with span("commit", traceparents(batch), commands=len(batch)), self._outbox.marking() as published:
             async with self._database.transaction() as tx:
                 await mark_published(tx, published)
-                answers = await self._commit.run(tx, commands, patient=patient)
+                answers = await self._commit.run(tx, commands, patient=patient, waiting=waiting)
         took = time.monotonic() - started
+        # Something that came from another replica meanwhile: those that look for it may have looked too early.
+        missed = self._parking.heard_since(heard)
         by_id = dict(zip(first, answers, strict=True))
         outcomes = [(message_id, answer) for message_id, answer in by_id.items() if isinstance(answer, Outcome)]
         sent = self._outbox.send([outcome for _, outcome in outcomes])
         if any(outcome.callbacks for _, outcome in outcomes):
             self.callbacks_owed.set()
+        self._tell_waiting([outcome for _, outcome in outcomes])
         missing, done = [], []
         for item in batch:
             answer = by_id[item.command.message_id]
             if isinstance(answer, SessionMissing):
                 missing.append(item)
                 continue
-            done.append(item.delivery.tag)
+            if not item.parked:
+                done.append(item.delivery.tag)
+            if isinstance(answer, Wait):
+                self._parking.admit(item, answer)
+                if answer.topic in missed:
+                    self._resume([item])
+                else:
+                    self._parking.park(item, answer)
+                continue
             if item.delivery.reply_to:
                 self._outbox.reply(
                     item.delivery.reply_to, item.delivery.correlation_id, _reply_for(item, first, answer)
                 )
-        if done:
+        if outcomes or done:
             self._start(self._finish(outcomes, sent, done))
             _observe(batch, by_id, took)
         return missing
+
+    def _may_wait(self, first: Mapping[str, Item]) -> frozenset[str]:
+        """The commands that may be parked if they find nothing; the others are then answered so."""
+        if self._stopping or len(self._parking) + len(first) > MAX_PARKED:
+            return frozenset()
+        now = asyncio.get_running_loop().time()
+        return frozenset(each for each, item in first.items() if item.waits_until is None or now < item.waits_until)
+
+    def _tell_waiting(self, outcomes: list[Outcome]) -> None:
+        """Wake whom these outcomes give something, here or at another replica."""
+        wakes = joined(wake for outcome in outcomes for wake in outcome.wakes)
+        if not wakes:
+            return
+        woken, left = self._parking.wake(wakes)
+        self._resume(woken)
+        if left:
+            tell(self._publisher, left, self._wakes.id)
+
+    def _on_wakes(self, wakes: list[Wake]) -> None:
+        self._resume(self._parking.wake(wakes)[0])
+
+    def _on_woken(self, item: Item) -> None:
+        self._resume([item])
+
+    def _resume(self, items: list[Item]) -> None:
+        if items:
+            self._inbox.put_back(items)
+            self._wake.set()
+
+    async def _answer_parked(self) -> None:
+        """Tell those who wait that there is nothing: this worker stops."""
+        parked = [*self._inbox.take_parked(), *self._parking.wake_all()]
+        for at in range(0, len(parked), MAX_BATCH):
+            try:
+                await self._handle(parked[at : at + MAX_BATCH])
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("parked_not_answered", reason=first_line(error), commands=len(parked) - at)
+                return
 
     async def _finish(
         self,
@@ -243,7 +312,8 @@ class Worker:
             return
         acknowledger = self._acknowledger
         await retry_later(item, error, publisher=self._publisher, outbox=self._outbox)
-        acknowledger.done([item.delivery.tag])
+        if not item.parked:
+            acknowledger.done([item.delivery.tag])
 
     async def _refuse(self, delivery: Delivery, refusal: Rejected) -> None:
         acknowledger = self._acknowledger
@@ -271,7 +341,7 @@ def _reply_for(item: Item, first: dict[str, Item], outcome: Outcome) -> bytes:
     return outcome.reply
 
 
-def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing], took: float) -> None:
+def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing | Wait], took: float) -> None:
     BATCH_SIZE.observe(len(batch))
     BATCH_SECONDS.observe(took)
     ends: Counter[str] = Counter()
@@ -295,6 +365,6 @@ def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing], to
     )
 
 
-def _eventful(answers: dict[str, Outcome | SessionMissing]) -> bool:
+def _eventful(answers: dict[str, Outcome | SessionMissing | Wait]) -> bool:
     """Whether any of these commands caused an event."""
     return any(isinstance(answer, Outcome) and answer.events for answer in answers.values())

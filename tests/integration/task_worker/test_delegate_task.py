@@ -87,8 +87,8 @@ def test_tasks_are_listed_the_newest_first_by_session_agent_and_status(worker):
 
 def test_pages_meet_even_among_tasks_of_one_moment(worker):
     worker.sql("""
-        insert into tasks (id, session_id, agent_name, task_type, created)
-        select 't' || n, 's1', 'codex', 't', timestamptz '2026-01-01' + (n / 4) * interval '1 second'
+        insert into tasks (id, session_id, agent_name, queue, task_type, created)
+        select 't' || n, 's1', 'codex', 1, 't', timestamptz '2026-01-01' + (n / 4) * interval '1 second'
         from generate_series(10, 34) as n
     """)
     found, cursor = [], None

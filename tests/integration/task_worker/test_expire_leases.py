@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from services.task_worker import handlers, store
+from services.task_worker.handlers import timers
 
 
 def expire(worker: Any) -> tuple[dict[str, int], list[dict[str, Any]]]:
@@ -68,11 +68,11 @@ def test_after_its_last_attempt_a_task_is_dead_and_says_why(worker):
 
 
 def test_one_run_takes_a_bounded_number_those_that_lapsed_first(worker, monkeypatch):
-    monkeypatch.setattr(handlers, "LAPSED_AT_ONCE", 20)
+    monkeypatch.setattr(timers, "AT_ONCE", 20)
     worker.sql("""
         insert into tasks
-            (id, session_id, agent_name, task_type, status, attempt, max_attempts, lease_token, lease_expires)
-        select 't' || n, 's1', 'codex', 't', 'claimed', 1, 1 + n % 2, 'x', now() - n * interval '1 second'
+            (id, session_id, agent_name, queue, task_type, status, attempt, max_attempts, lease_token, lease_expires)
+        select 't' || n, 's1', 'codex', 1, 't', 'claimed', 1, 1 + n % 2, 'x', now() - n * interval '1 second'
         from generate_series(1, 45) as n
     """)
     results = []
@@ -93,17 +93,3 @@ def test_two_runs_at_once_expire_each_lease_once(worker):
 
     results = [orjson.loads(outcome.reply)["result"] for (outcome,) in worker.run(race())]
     assert sum(result["requeued"] for result in results) == 30
-
-
-def test_what_is_in_hand_is_found_without_reading_the_table(worker):
-    worker.sql("""
-        insert into tasks (id, session_id, agent_name, task_type, status, lease_expires)
-        select 't' || n, 's1', 'codex', 't', 'claimed', now() + interval '1 hour' from generate_series(1, 20000) as n
-    """)
-
-    async def explain() -> str:
-        async with worker.database.transaction() as tx:
-            plan = await store._planned_now(tx, "explain (costs off) " + store._LOCK_LAPSED, {"limit": 500})
-            return "\n".join(row[0] for row in plan)
-
-    assert "Index Scan using tasks_leases" in worker.run(explain())

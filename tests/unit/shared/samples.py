@@ -44,7 +44,7 @@ _MOMENTS = {
     "due",
     "last_heartbeat",
 }
-_TEXTS = {"key_hash": "ab" * 32}
+_TEXTS = {"key_hash": "ab" * 32, "callback_url": "https://example.org/done"}
 
 
 def sample(annotation: Any, name: str) -> Any:
@@ -64,6 +64,8 @@ def sample(annotation: Any, name: str) -> Any:
         if name in _TEXTS:
             return _TEXTS[name]
         return MOMENT if name in _MOMENTS or name == "as_of" else f"{name.removesuffix('_id')}-1"
+    if annotation is bool:
+        return True
     if annotation in (int, float):
         return annotation(3)
     if annotation is Any:

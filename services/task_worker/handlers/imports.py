@@ -1,0 +1,69 @@
+"""import_tasks: tasks as they were in another place."""
+
+import msgspec
+from pydantic import ValidationError
+
+from services.task_worker.store import imports, queues
+from shared.bus.commit import Reply
+from shared.bus.parking import Wake
+from shared.database import Transaction
+from shared.errors import Rejected, invalid
+from shared.messages import Command, JsonText
+from shared.messages.envelope import invalid_fields
+from shared.messages.json_text import slices
+from shared.messages.task import ImportTasks, Task
+
+MAX_TASKS = 1_000
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_VERBATIM = ("input_data", "output_data")
+
+
+async def import_tasks(tx: Transaction, command: Command) -> Reply:
+    """Write tasks as they were; what was in hand waits again, and what waited for others waits for them.
+
+    Raises `Rejected`: `invalid`, naming the task, or `not_found` for an agent nobody registered.
+    """
+    data: ImportTasks = command.data
+    tasks = read_tasks(data)
+    if not tasks:
+        return Reply({"imported": 0})
+    await queues.make_queues(tx, [{"agent_name": task.agent_name, "capabilities": task.capabilities} for task in tasks])
+    imported = await imports.insert_tasks(tx, tasks)
+    if unknown := await imports.without_queue(tx, [task.agent_name for task in tasks]):
+        raise Rejected("not_found", f"agent {unknown[0]!r} is not registered", agent_name=unknown[0])
+    await imports.add_dependencies(tx, list(imported))
+    await queues.release(tx, [task_id for task_id, is_ready in imported.items() if is_ready])
+    wakes = [Wake(name) for name in sorted({task.agent_name for task in tasks})]
+    return Reply({"imported": len(imported)}, counts={"task_count": len(imported)}, wakes=wakes)
+
+
+def read_tasks(data: ImportTasks) -> list[Task]:
+    """The tasks of an import, their JSON as it was written. Raises `Rejected("invalid")`."""
+    try:
+        items = _ITEMS.decode(data.tasks.text)
+    except msgspec.ValidationError:
+        raise invalid("`tasks` is a list of tasks") from None
+    if len(items) > MAX_TASKS:
+        raise invalid(f"`tasks` holds {len(items)} tasks; import up to {MAX_TASKS} at once")
+    tasks = []
+    for at, item in enumerate(items):
+        task = _task(at, bytes(item))
+        if task.session_id != data.session_id:
+            raise invalid(f"tasks.{at} is of session {task.session_id!r}, not {data.session_id!r}")
+        tasks.append(task)
+    return tasks
+
+
+def _task(at: int, text: bytes) -> Task:
+    try:
+        fields = slices(text)
+    except msgspec.ValidationError:
+        raise invalid(f"tasks.{at} is not an object") from None
+    value = JsonText(text).value()
+    for name in _VERBATIM:
+        if fields.get(name, b"null") != b"null":
+            value[name] = JsonText(fields[name])
+    try:
+        return Task.model_validate(value)
+    except ValidationError as error:
+        raise invalid_fields(error, f"tasks.{at}") from None

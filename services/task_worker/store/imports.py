@@ -1,0 +1,63 @@
+"""SQL of imported tasks."""
+
+from collections.abc import Sequence
+from typing import LiteralString
+
+from services.task_worker.store.rows import json_rows, run
+from shared.database import Transaction
+from shared.messages.task import Task
+
+# Tasks as they were; those whose id is taken, and those of unknown agents, are left out. What was in hand waits, in no
+# queue yet. By task_queues_once and the primary key.
+_INSERT: LiteralString = """
+    insert into tasks (
+        id, session_id, agent_name, task_type, description, priority, status, input_data, output_data, error_message,
+        attempt, max_attempts, timeout_s, depends_on, capabilities, run_at, due, cron, schedule_id, idempotency_key,
+        callback_url, claimed_by, created, queued, started, completed, queue
+    )
+    select task_id, session_id, agent_name, task_type, description, priority,
+        case when status in ('claimed', 'running') then 'pending' else status end,
+        input_data, output_data, error_message, attempt, max_attempts, timeout_s, depends_on, capabilities, run_at,
+        case when status = 'pending' then due end, cron, schedule_id, idempotency_key, callback_url,
+        case when status not in ('claimed', 'running') then claimed_by end, created, created,
+        case when status not in ('claimed', 'running') then started end, completed, task_queues.id
+    from json_to_recordset(%s) as task (
+        task_id text, session_id text, agent_name text, task_type text, description text, priority int, status text,
+        input_data json, output_data json, error_message text, attempt int, max_attempts int, timeout_s float8,
+        depends_on text[], capabilities text[], run_at timestamptz, due timestamptz, cron text, schedule_id text,
+        idempotency_key text, callback_url text, claimed_by text, created timestamptz, started timestamptz,
+        completed timestamptz
+    ) join task_queues using (agent_name, capabilities)
+    on conflict do nothing
+    returning id, status = 'pending' and due is null
+"""
+
+# What imported tasks wait for; by the primary key.
+_ADD_DEPENDENCIES: LiteralString = """
+    insert into task_dependencies (depends_on, task_id)
+    select other.id, tasks.id from tasks, unnest(tasks.depends_on) as dependency (id)
+    join tasks as other on other.id = dependency.id
+    where tasks.id = any (array(select json_array_elements_text(%s)))
+        and tasks.status = 'pending' and other.status <> 'completed'
+    on conflict do nothing
+"""
+
+_WITHOUT_QUEUE: LiteralString = """
+    select name from json_array_elements_text(%s) as asked (name)
+    where not exists (select from agents where agents.name = asked.name) limit 1
+"""
+
+
+async def insert_tasks(tx: Transaction, tasks: Sequence[Task]) -> dict[str, bool]:
+    """Write tasks as they were; those that were not there, each with whether it waits for no moment."""
+    return dict(await run(tx, _INSERT, json_rows(tasks)))
+
+
+async def add_dependencies(tx: Transaction, task_ids: Sequence[str]) -> None:
+    """Let imported tasks wait for those they depend on."""
+    await run(tx, _ADD_DEPENDENCIES, json_rows(list(task_ids)))
+
+
+async def without_queue(tx: Transaction, agent_names: Sequence[str]) -> list[str]:
+    """One of these agents that is not registered, if any."""
+    return [row[0] for row in await run(tx, _WITHOUT_QUEUE, json_rows(list(agent_names)))]
