@@ -1,5 +1,6 @@
 """Goals of a session; pure."""
 
+from services.session_worker.merge_patch import merge
 from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command, JsonText, new_id
 from shared.messages.state import AddGoal, Goal, UpdateGoal
@@ -21,7 +22,7 @@ def goal_of(command: Command, moment: str) -> Goal:
 
 
 def updated(goal: Goal, asked: UpdateGoal, moment: str) -> Goal:
-    """The goal as it was asked to be; the same object when that changes nothing.
+    """The goal as it was asked to be, its metadata patched; the same object when that changes nothing.
 
     Raises `Rejected("invalid")` when nothing was asked.
     """
@@ -32,6 +33,8 @@ def updated(goal: Goal, asked: UpdateGoal, moment: str) -> Goal:
     }
     if not wanted:
         raise invalid("name what is to change: status, description, priority or metadata", goal_id=goal.goal_id)
+    if asked.metadata is not None:
+        wanted["metadata"] = JsonText(merge(goal.metadata.text, asked.metadata.text))
     if all(getattr(goal, name) == value for name, value in wanted.items()):
         return goal
     return goal.model_copy(update={**wanted, "updated": moment})

@@ -126,7 +126,10 @@ class AddGoal(CommandData):
     example={"session_id": "demo", "goal_id": "goal-1", "status": "in_progress"},
 )
 class UpdateGoal(CommandData):
-    """Change a goal's status, description, priority or metadata; what is left out stays as it is."""
+    """Change a goal's status, description, priority or metadata; what is left out stays as it is.
+
+    `metadata` is a JSON Merge Patch (RFC 7386): members replace those there, null takes one away.
+    """
 
     session_id: Id
     goal_id: Id

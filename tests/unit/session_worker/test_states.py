@@ -74,6 +74,9 @@ def test_a_goal_changes_only_in_what_was_asked():
     assert changed == goal.model_copy(update={"status": "blocked", "updated": LATER})
     same = command("update_goal", session_id="s1", goal_id="g", status="pending", priority="low").data
     assert goals.updated(goal, same, LATER) is goal
+    for patch, metadata in (({"a": {"b": 1}}, b'{"a":{"b":1}}'), ([1], b"[1]"), ({"x": None}, None)):
+        asked = command("update_goal", session_id="s1", goal_id="g", metadata=patch).data
+        assert goals.updated(goal, asked, LATER).metadata == JsonText(metadata or b"{}")
     with pytest.raises(Rejected, match="name what is to change") as refusal:
         goals.updated(goal, command("update_goal", session_id="s1", goal_id="g").data, LATER)
     assert refusal.value.code == "invalid"
