@@ -75,9 +75,10 @@ class Got:
 class Doors:
     """The ingress without its server."""
 
-    def __init__(self, front: Front, spool: Spool) -> None:
+    def __init__(self, front: Front, spool: Spool, keys: KeyRing) -> None:
         self.front = front
         self.spool = spool
+        self.keys = keys
 
     async def send(
         self,
@@ -156,7 +157,8 @@ async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         await spool.open()
         spools.append(spool)
         intake = Intake(publisher, Rpc(publisher), spool, Diversion(publisher, spool))
-        access = Access(KeyRing(KEY), SECRET, tmp_path / "spool")
+        keys = KeyRing(KEY)
+        access = Access(keys, SECRET, tmp_path / "spool")
         bodies = BodyReader()
         commands = CommandDoor(access, intake, bodies)
         sources = load(toml, {"GITHUB_WEBHOOK_SECRET": GITHUB_SECRET})
@@ -164,7 +166,7 @@ async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         api = make_api(commands, access, bodies, gateway_url="ws://127.0.0.1:8001/ws", version="1.2.3")
         mcp = McpDoor(access, commands, bodies, origins=["https://switchyard.example"], version="1.2.3")
         running.append(asyncio.create_task(mcp.run()))
-        return Doors(Front(api, webhooks, commands, mcp, Metrics(dict)), spool)
+        return Doors(Front(api, webhooks, commands, mcp, Metrics(dict)), spool, keys)
 
     yield make
     for task in running:
