@@ -22,7 +22,6 @@ def upgrade() -> None:
         -- Kept as it was written, as other JSON is.
         alter table agents alter column metadata drop default;
         alter table agents alter column metadata type json using metadata::json;
-        alter table agents alter column metadata set default '{}';
 
         insert into task_queues (agent_name) select name from agents;
         insert into task_queues (agent_name) select distinct agent_name from tasks on conflict do nothing;

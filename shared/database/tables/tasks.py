@@ -31,7 +31,8 @@ agents = Table(
     Column("max_concurrent", Integer, nullable=False, server_default=text("1")),
     Column("status", Text, nullable=False, server_default=text("'available'")),
     moment("last_heartbeat", default=False),
-    Column("metadata", JSON, nullable=False, server_default=text("'{}'")),
+    # As it was written.
+    Column("metadata", JSON, nullable=False),
 )
 
 # A queue for each set of capabilities that tasks of an agent ask for: a claim looks at the heads of those it can serve.
