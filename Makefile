@@ -27,7 +27,7 @@ demo: $(RUNTIME) ## send real cases through a running Switchyard and show what c
 
 test: $(DEV) ## run the tests with a real PostgreSQL and RabbitMQ (ARGS="-k name" picks some)
 	@$(SWITCHYARD) provide-broker
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(DEV) ## format, lint, types, import rules, generated documents, migrations
 	@$(PYTHON) -m ruff format --check --quiet .

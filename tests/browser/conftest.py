@@ -1,9 +1,6 @@
 """One Chromium for a module, and pages that fail their test on console errors, policy violations, foreign requests."""
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +12,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from cli.local.stack import Stack
 from shared.auth import login_code
+from tests.chromium import chromium
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+__all__ = ["chromium"]
+
 # What a browser would otherwise ask of the internet by itself.
 QUIET = (
     "--no-sandbox",
@@ -96,31 +95,6 @@ class Watched:
 def site(stack: Stack) -> Site:
     """The module's stack."""
     return Site(stack.api_url, stack.api_key, stack.environment.get("SWITCHYARD_SECRET"))
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium: the machine's own, else Debian's, installed where that is allowed."""
-    if found := _which():
-        return found
-    if shutil.which("apt-get") and (os.geteuid() == 0 or shutil.which("sudo")):
-        command = ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]
-        prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for step in (command, ["apt-get", "update"], command):
-            done = subprocess.run([*prefix, *step], env=quiet, capture_output=True, check=False, timeout=600)
-            if step is command and done.returncode == 0:
-                break
-    if found := _which():
-        return found
-    reason = "Chromium is not installed and could not be (on Debian: apt-get install chromium)"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def _which() -> str | None:
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,20 @@
 """The documentation in a real browser, under its policy and without a network."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tests.chromium import chromium
 from tests.integration.ingress.conftest import Ingress
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
+__all__ = ["chromium"]
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    if not CHROMIUM:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine")
-        pytest.skip("no Chromium on this machine")
+def page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         yield browser.new_page()
         browser.close()
 
