@@ -28,7 +28,7 @@ class Doors:
             base_url=stack.api_url, headers={"X-API-Key": stack.environment.get("SWITCHYARD_API_KEY")}, timeout=30
         )
 
-    def command(self, name: str, **data: Any) -> dict[str, Any]:
+    def command(self, name: str, /, **data: Any) -> dict[str, Any]:
         """Run a command and return its result; a refusal fails the test with the problem's text."""
         answer = self.http.post(f"/api/commands/{name}", json=data)
         assert answer.status_code in (200, 201), answer.text

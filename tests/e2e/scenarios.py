@@ -1,0 +1,155 @@
+"""How each public command is brought to succeed: what must be there before it, its data, and what its result must hold.
+
+In data `$session` is a session of the scenario's own, `$own` a text nobody else has, `$task` and `$lease` those of the
+task that was delegated or claimed before, and so on for whatever a step `remembers`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.messages import COMMANDS
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the preparation; `remembers` names what to keep of its result: name → path in the result."""
+
+    command: str
+    data: Data
+    remembers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`data` None: the example of the registry, in the session. `finds`: lists of the result that may not be empty."""
+
+    before: tuple[Step, ...] = ()
+    data: Data | None = None
+    finds: tuple[str, ...] = ()
+
+
+OPENED = Step("create_session", {"session_id": "$session"})
+REMEMBERED = Step("store_memory", {"session_id": "$session", "type": "decision", "key": "plan", "content": "the queue"})
+ACTED = Step("log_action", {"session_id": "$session", "action_id": "a-1", "type": "task_start", "details": {"n": 1}})
+ANSWERED = Step("log_response", {"session_id": "$session", "action_id": "a-1", "content": {"passed": 1}})
+MADE = Step(
+    "add_artifact",
+    {"session_id": "$session", "artifact_id": "plan-1", "name": "plan.md", "type": "document", "content": "the queue"},
+)
+AIMED = Step("add_goal", {"session_id": "$session", "goal_id": "goal-1", "description": "All tests pass"})
+SPAWNED = Step("spawn_agent", {"session_id": "$session", "agent_id": "reviewer-1", "type": "reviewer"})
+REGISTERED = Step("register_agent", {"name": "$own", "type": "reviewer"})
+DELEGATED = Step(
+    "delegate_task",
+    {"session_id": "$session", "agent_name": "$own", "task_type": "review", "input_data": {"pr": 7}},
+    {"$task": "task.task_id"},
+)
+CLAIMED = Step("claim_task", {"agent_name": "$own", "worker_id": "w"}, {"$lease": "tasks.0.lease_token"})
+FAILED = Step("fail_task", {"task_id": "$task", "lease_token": "$lease", "error_message": "no", "retry": False})
+WAITS = (OPENED, REGISTERED, DELEGATED)
+HELD = (*WAITS, CLAIMED)
+LEASE = {"task_id": "$task", "lease_token": "$lease"}
+KEY = Step("create_key", {"name": "$own", "scopes": ["read"]})
+
+SCENARIOS: dict[str, Scenario] = {
+    # Sessions
+    "create_session": Scenario(),
+    "get_session": Scenario((OPENED,)),
+    "list_sessions": Scenario((OPENED,), finds=("sessions",)),
+    "pause_session": Scenario((OPENED,)),
+    "resume_session": Scenario((OPENED, Step("pause_session", {"session_id": "$session"}))),
+    "complete_session": Scenario((OPENED,)),
+    "fail_session": Scenario((OPENED,)),
+    "archive_session": Scenario((OPENED, Step("complete_session", {"session_id": "$session"}))),
+    "conversation_chunk": Scenario((OPENED,)),
+    "add_artifact": Scenario((OPENED,)),
+    "get_artifact": Scenario((OPENED, MADE)),
+    "log_action": Scenario((OPENED,)),
+    "log_response": Scenario((OPENED, ACTED)),
+    "get_actions": Scenario((OPENED, ACTED, ANSWERED), finds=("actions", "responses")),
+    "get_state": Scenario((OPENED, AIMED, SPAWNED)),
+    "update_state": Scenario((OPENED,)),
+    "add_goal": Scenario((OPENED,)),
+    "update_goal": Scenario((OPENED, AIMED)),
+    "spawn_agent": Scenario((OPENED,)),
+    "complete_agent": Scenario((OPENED, SPAWNED)),
+    "search": Scenario((OPENED, REMEMBERED, MADE), {"q": "queue", "session_id": "$session"}, finds=("hits",)),
+    "get_timeline": Scenario((OPENED, ACTED), {"session_id": "$session"}, finds=("entries",)),
+    "batch": Scenario(
+        data={
+            "commands": [
+                {"command": "create_session", "data": {"session_id": "$session"}},
+                {"command": "get_session", "data": {"session_id": "$session"}},
+            ]
+        },
+        finds=("results",),
+    ),
+    # Memories
+    "store_memory": Scenario((OPENED,)),
+    "retrieve_memory": Scenario((OPENED, REMEMBERED)),
+    "query_memories": Scenario((OPENED, REMEMBERED), {"session_id": "$session", "text": "queue"}, finds=("memories",)),
+    "memory_history": Scenario((OPENED, REMEMBERED, REMEMBERED), finds=("versions",)),
+    "forget_memory": Scenario((OPENED, REMEMBERED)),
+    "get_heat_map": Scenario((OPENED, REMEMBERED)),
+    # Tasks
+    "delegate_task": Scenario((OPENED,)),
+    "claim_task": Scenario(WAITS, {"agent_name": "$own", "worker_id": "w", "wait_s": 1}, ("tasks",)),
+    "start_task": Scenario(HELD, LEASE),
+    "heartbeat_task": Scenario(HELD, LEASE),
+    "complete_task": Scenario(HELD, {**LEASE, "output_data": {"ok": True}}),
+    "fail_task": Scenario(HELD, {**LEASE, "error_message": "the repository could not be cloned"}),
+    "cancel_task": Scenario(WAITS, {"task_id": "$task", "session_id": "$session"}),
+    "retry_task": Scenario((*HELD, FAILED), {"task_id": "$task"}),
+    "get_task": Scenario(WAITS, {"task_id": "$task"}),
+    "list_tasks": Scenario(WAITS, {"session_id": "$session"}, finds=("tasks",)),
+    # Agents
+    "register_agent": Scenario(data={"name": "$own", "type": "reviewer", "capabilities": ["review"]}),
+    "list_agents": Scenario(finds=("agents",)),
+    # What admins do
+    "import_tasks": Scenario((OPENED,)),
+    "list_callbacks": Scenario(data={"status": "failed"}),
+    "create_key": Scenario(data={"name": "$own", "scopes": ["read"], "rate_per_minute": 600}),
+    "list_keys": Scenario((KEY,), finds=("keys",)),
+    "revoke_key": Scenario((KEY,), {"name": "$own"}),
+    "list_audit": Scenario((OPENED,), {"session_id": "$session"}),
+}
+
+
+class Stage:
+    """One scenario on its way, by one door: what its steps have remembered."""
+
+    def __init__(self, name: str, own: str) -> None:
+        self.name = name
+        self.scenario = SCENARIOS[name]
+        self.known = {"$session": own, "$own": own}
+
+    def prepare(self, run: Callable[[str, Data], Data]) -> Data:
+        """Run the steps before the command; returns the command's data."""
+        for step in self.scenario.before:
+            result = run(step.command, self.filled(step.data))
+            for name, path in step.remembers.items():
+                self.known[name] = _at(result, path)
+        data = self.scenario.data
+        if data is None:
+            data = dict(COMMANDS[self.name].example)
+            if "session_id" in data:
+                data["session_id"] = "$session"
+        filled: Data = self.filled(data)
+        return filled
+
+    def filled(self, value: Any) -> Any:
+        """The value with everything known in place of its `$name`."""
+        if isinstance(value, dict):
+            return {name: self.filled(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self.filled(item) for item in value]
+        return self.known.get(value, value) if isinstance(value, str) else value
+
+
+def _at(result: Any, path: str) -> Any:
+    for word in path.split("."):
+        result = result[int(word)] if isinstance(result, list) else result[word]
+    return result
