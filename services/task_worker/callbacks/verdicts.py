@@ -40,26 +40,26 @@ class Verdict:
 
 def of_answer(answer: Answer, number: int, age: float, now: datetime) -> Verdict:
     """The verdict on attempt `number` of a callback owed `age` seconds ago that was answered."""
-    status, response = answer.status, _text(answer.body) or None
+    status, response = answer.status, _text(answer.body.decode(errors="replace"), MAX_RESPONSE) or None
     if 200 <= status < 300:
         return Verdict("delivered", http_status=status)
     if status == GONE:
         return Verdict("gone", http_status=status, error="the receiver wants no more of it (410)", response=response)
     if 300 <= status < 400:
-        error = f"redirects are not followed; it leads to {_text(answer.location.encode())!r}"
-        return Verdict("refused", http_status=status, error=error[:MAX_ERROR], response=response)
+        error = f"redirects are not followed; it leads to {_text(answer.location, MAX_RESPONSE)!r}"
+        return Verdict("refused", http_status=status, error=error, response=response)
     wait = max(backoff(number), retry_after(answer.retry_after, now))
     return _again(age, wait, Verdict("pending", http_status=status, response=response))
 
 
 def of_failure(error: str, number: int, age: float) -> Verdict:
     """The verdict on an attempt that got no answer."""
-    return _again(age, backoff(number), Verdict("pending", error=error[:MAX_ERROR]))
+    return _again(age, backoff(number), Verdict("pending", error=_text(error, MAX_ERROR)))
 
 
 def of_refusal(reason: str) -> Verdict:
     """The verdict on an attempt whose target may not be called."""
-    return Verdict("refused", error=reason[:MAX_ERROR])
+    return Verdict("refused", error=_text(reason, MAX_ERROR))
 
 
 def backoff(number: int) -> float:
@@ -88,6 +88,6 @@ def _again(age: float, wait: float, verdict: Verdict) -> Verdict:
     return Verdict("pending", wait, verdict.http_status, verdict.error, verdict.response)
 
 
-def _text(body: bytes) -> str:
-    """The beginning of a body as text that PostgreSQL takes."""
-    return body[:MAX_RESPONSE].decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+def _text(text: str, length: int) -> str:
+    """The beginning of a text, as PostgreSQL takes it."""
+    return text[:length].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
