@@ -59,7 +59,7 @@ def _float(digits: str) -> float:
 
 
 def _int(digits: str) -> int:
-    number = int(digits) if len(digits) < 20 else 2**64
+    number = int(digits) if len(digits) <= 20 else 2**64
     return number if -(2**63) <= number < 2**64 else _refuse(digits)
 
 

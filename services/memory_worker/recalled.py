@@ -69,13 +69,12 @@ def _plain(text: str) -> str:
     if "<mark>" in text:
         # A highlight is HTML.
         text = unescape(_MARK.sub("", text))
-    if fenced := _FENCE.fullmatch(text):
+    if "```" in text and (fenced := _FENCE.fullmatch(text)):
         text = fenced[1]
-    lines = text.strip().splitlines()
-    if lines and all(line.lstrip().startswith(">") for line in lines):
+    if text.lstrip().startswith(">") and all(line.lstrip().startswith(">") for line in text.strip().splitlines()):
         text = _QUOTED_LINE.sub("", text)
     text = _folded(text)
-    while len(text) > 2 and _QUOTES.get(text[0]) == text[-1]:
+    while len(text) > 2 and text[0] in _QUOTES and _QUOTES[text[0]] == text[-1]:
         text = text[1:-1].strip()
     return text
 
