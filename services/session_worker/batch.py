@@ -17,7 +17,7 @@ from services.task_worker.handlers import find_sessions as find_sessions_of_task
 from services.task_worker.queries import QUERIES as TASK_QUERIES
 from shared.bus.commit import BatchHandler, GroupCommit, Handler, Reply, SessionMissing, Sharing, Undone
 from shared.bus.queries import QueryHandler
-from shared.database import Transaction
+from shared.database import Transaction, savepoint
 from shared.errors import Rejected, invalid
 from shared.messages import Command, JsonText, encode
 from shared.messages.batch import Batch, commands_within, refused_at
@@ -43,7 +43,7 @@ async def batch(tx: Transaction, command: Command) -> Reply:
     reads = _Reads(MAX_RESULTS_BYTES)
     handlers = {**_HANDLERS, **{part.spec.name: reads.handler(part.spec.name) for part in parts if part.spec.reads}}
     try:
-        async with tx.begin_nested():
+        async with savepoint(tx):
             replies = await GroupCommit(handlers, _BATCH_HANDLERS).run_whole(tx, parts)
             results = encode([reply.result for reply in replies])
             if len(results) > MAX_RESULTS_BYTES:

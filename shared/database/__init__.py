@@ -69,6 +69,21 @@ async def psycopg_of(tx: Transaction) -> "psycopg.AsyncConnection[Any]":
     return cast("psycopg.AsyncConnection[Any]", (await tx.get_raw_connection()).driver_connection)
 
 
+@asynccontextmanager
+async def savepoint(tx: Transaction) -> AsyncIterator[None]:
+    """What the block does is undone when it raises, and what was done before it stays; can't be nested."""
+    # SQLAlchemy compiles a savepoint anew each time, which takes longer than the whole of it here.
+    connection = await psycopg_of(tx)
+    await connection.execute("savepoint block", prepare=False)
+    try:
+        yield
+    except Exception:
+        if not connection.broken:
+            await connection.execute("rollback to savepoint block", prepare=False)
+        raise
+    await connection.execute("release savepoint block", prepare=False)
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed when it is tried again."""
     if isinstance(error, PoolTimeout):
