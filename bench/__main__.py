@@ -1,4 +1,4 @@
-"""`python -m bench [ingress fanout path growth]`: run benchmarks and print their figures beside their references."""
+"""`python -m bench [NAME …]`: run benchmarks and print their figures beside their references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.figures import Benchmark
 from bench.plan import Plan
 from cli.local.processes import LocalError, raise_file_limit
 
-NAMES = ("ingress", "fanout", "path", "growth")
+NAMES = ("ingress", "fanout", "path", "commands", "growth")
 
 
 def arguments() -> argparse.Namespace:

@@ -80,8 +80,9 @@ async def flat_out(
 
     Raises RuntimeError when an accepted memory is not in PostgreSQL.
     """
-    environment = memories.wrk_environment(system.headers.get("X-API-Key", "none"), prefer)
-    prefix = environment["BENCH_PREFIX"]
+    prefix = secrets.token_hex(4)
+    key = system.headers.get("X-API-Key", "none")
+    environment = memories.wrk_environment(key, prefer, memories.template(prefix))
     await system.sink.start()
     began, cpu = time.time(), system.cpu()
     answered = await wrk("commands.lua", system.door, seconds, plan.directory, environment)

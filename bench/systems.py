@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -71,14 +72,19 @@ class System:
 
     def costs_in_words(self, label: str = "") -> str:
         """What a memory costs where, in one line; medians of the runs so far."""
-        medians = {name: median(runs) for name, runs in self.costs.items() if runs}
-        parts = [f"{name} {cost:.0f}" for name, cost in sorted(medians.items(), key=lambda item: -item[1])]
-        return f"{label or self.name}: µs of CPU for a memory: {sum(medians.values()):.0f} = {' + '.join(parts)}"
+        return costs_in_words(label or self.name, "memory", self.costs)
 
     def memory(self) -> dict[str, int]:
         """Resident bytes of each service and of the broker (PostgreSQL's processes share theirs)."""
         watched = {**self.pids, "RabbitMQ": self.servers["RabbitMQ"]}
         return {name: usage(pid)[1] for name, pid in watched.items()}
+
+
+def costs_in_words(label: str, thing: str, costs: Mapping[str, Sequence[float]]) -> str:
+    """What a thing costs where, in one line; `costs` is µs of CPU in each process, by run."""
+    medians = {name: median(runs) for name, runs in costs.items() if runs}
+    parts = [f"{name} {cost:.0f}" for name, cost in sorted(medians.items(), key=lambda item: -item[1]) if cost >= 0.5]
+    return f"{label}: µs of CPU for a {thing}: {sum(medians.values()):.0f} = {' + '.join(parts)}"
 
 
 def start_servers(plan: Plan, stack: AsyncExitStack) -> Servers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 
 SESSIONS = 50
@@ -37,10 +36,23 @@ def numbered(prefix: str) -> Callable[[int], bytes]:
     return command
 
 
-def wrk_environment(api_key: str, prefer: str) -> dict[str, str]:
-    """What commands.lua wants to know; new keys each time."""
+def template(prefix: str) -> str:
+    """The data of `store_memory` for commands.lua, with keys of this prefix."""
+    data = {
+        "session_id": "bench-@SESSION@",
+        "type": "fact",
+        "key": f"{prefix}-@NUMBER@",
+        "content": f"sent_ns=@MOMENT@ {WORDS}",
+        "tags": ["bench"],
+    }
+    return json.dumps(data)
+
+
+def wrk_environment(api_key: str, prefer: str, template: str, command: str = "store_memory") -> dict[str, str]:
+    """What commands.lua wants to know."""
     return {
-        "BENCH_PREFIX": secrets.token_hex(4),
+        "BENCH_COMMAND": command,
+        "BENCH_TEMPLATE": template,
         "BENCH_API_KEY": api_key,
         "BENCH_PREFER": prefer,
         "BENCH_SESSIONS": str(SESSIONS),

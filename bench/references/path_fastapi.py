@@ -1,4 +1,4 @@
-"""The whole path as usually written, in three processes: FastAPI, FastStream with the ORM, FastAPI."""
+"""Commands as usually handled, in three processes: FastAPI, FastStream with the ORM, FastAPI."""
 
 import argparse
 import asyncio
@@ -22,6 +22,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 COMMANDS = RabbitExchange("reference.commands", type=ExchangeType.TOPIC, durable=True)
 EVENTS = RabbitExchange("reference.events", type=ExchangeType.TOPIC, durable=True)
 QUEUE = RabbitQueue("reference.memory", queue_type=QueueType.QUORUM, durable=True, routing_key="memory.*")
+ACTIONS = RabbitQueue("reference.actions", queue_type=QueueType.QUORUM, durable=True, routing_key="action.*")
+BATCHES = RabbitQueue("reference.batches", queue_type=QueueType.QUORUM, durable=True, routing_key="batch.*")
 FEED = RabbitQueue("reference.feed", exclusive=True, routing_key="#")
 broker = RabbitBroker(os.environ["AMQP_URL"], default_channel=Channel(prefetch_count=20), logger=None)
 
@@ -32,6 +34,17 @@ class StoreMemory(BaseModel):
     key: str
     content: str
     tags: list[str] = []
+
+
+class LogAction(BaseModel):
+    session_id: str
+    action_id: str
+    type: str
+    details: dict[str, Any] = {}
+
+
+class Batch(BaseModel):
+    commands: list[LogAction]
 
 
 class Base(DeclarativeBase):
@@ -52,6 +65,15 @@ class Memory(Base):
     )
 
 
+class Action(Base):
+    __tablename__ = "reference_actions"
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    action_id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    details: Mapped[Any] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 @asynccontextmanager
 async def connected(_: FastAPI) -> AsyncIterator[None]:
     async with broker:
@@ -63,13 +85,22 @@ async def connected(_: FastAPI) -> AsyncIterator[None]:
 def ingress() -> FastAPI:
     app = FastAPI(lifespan=connected)
 
+    async def publish(command: BaseModel, routing_key: str) -> dict[str, str]:
+        message_id = str(uuid4())
+        await broker.publish(command, exchange=COMMANDS, routing_key=routing_key, persist=True, message_id=message_id)
+        return {"message_id": message_id, "status": "accepted"}
+
     @app.post("/api/commands/store_memory", status_code=202)
     async def store_memory(command: StoreMemory) -> dict[str, str]:
-        message_id = str(uuid4())
-        await broker.publish(
-            command, exchange=COMMANDS, routing_key="memory.store", persist=True, message_id=message_id
-        )
-        return {"message_id": message_id, "status": "accepted"}
+        return await publish(command, "memory.store")
+
+    @app.post("/api/commands/log_action", status_code=202)
+    async def log_action(command: LogAction) -> dict[str, str]:
+        return await publish(command, "action.log")
+
+    @app.post("/api/commands/batch", status_code=202)
+    async def batch(commands: Batch) -> dict[str, str]:
+        return await publish(commands, "batch.run")
 
     return app
 
@@ -107,6 +138,23 @@ async def worker() -> None:
             session.add(Memory(**command.model_dump()))
         event: Any = {"type": "memory_update", "message_id": str(uuid4()), "exchange": command.model_dump()}
         await broker.publish(event, exchange=EVENTS, routing_key=f"memory.{command.session_id}.updated", persist=True)
+
+    async def publish(command: LogAction) -> None:
+        event: Any = {"type": "action_logged", "message_id": str(uuid4()), "action": command.model_dump()}
+        await broker.publish(event, exchange=EVENTS, routing_key=f"session.{command.session_id}.action", persist=True)
+
+    @broker.subscriber(ACTIONS, COMMANDS)
+    async def log_action(command: LogAction) -> None:
+        async with sessions.begin() as session:
+            session.add(Action(**command.model_dump()))
+        await publish(command)
+
+    @broker.subscriber(BATCHES, COMMANDS)
+    async def batch(commands: Batch) -> None:
+        async with sessions.begin() as session:
+            session.add_all(Action(**command.model_dump()) for command in commands.commands)
+        for command in commands.commands:
+            await publish(command)
 
     await FastStream(broker).run()
     await engine.dispose()
