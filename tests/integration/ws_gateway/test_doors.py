@@ -145,7 +145,7 @@ async def test_it_waits_live_but_not_ready_while_the_broker_is_away() -> None:
         gateway.start(ready=False)
         status, body = gateway.get("/health/ready")
         assert status == 503
-        assert set(json.loads(body)["failing"]) == {"broker", "event_log"}
+        assert set(json.loads(body)["failing"]) == {"broker", "event_log", "keys"}
         with pytest.raises(InvalidStatus) as answer:
             await connect(gateway.url)
         assert answer.value.response.status_code == 503
