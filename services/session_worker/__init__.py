@@ -1,8 +1,11 @@
-"""The session worker: sessions and their conversation, webhook deliveries, the event log's copy, and dead letters.
+"""The session worker: sessions and all that belongs to them, webhook deliveries, the event log's copy, dead letters, keys.
 
 Consumes: the commands of the areas `session` and `webhook` from their queues, the event stream, the dead-letter queue.
-Emits: session_created, session_paused, session_resumed, session_completed, conversation_chunk_added,
-llm_conversation_insight, webhook, dead_letter_added, event_log_recreated.
-Owns: sessions, session_transitions, conversation_chunks, artifacts, deliveries, events, event_log, dead_letters,
-api_keys, and the expiry of handled_messages.
+Emits: session_created, session_paused, session_resumed, session_completed, session_failed, session_archived,
+conversation_chunk_added, action_logged, response_logged, state_updated, goal_added, goal_updated, agent_spawned,
+agent_completed, artifact_added, llm_conversation_insight, webhook, dead_letter_added, event_log_recreated, key_changed;
+and, for the commands within a batch, what their own workers emit.
+Owns: sessions, session_transitions, conversation_chunks, actions, responses, session_states, session_goals,
+session_agents, artifacts, deliveries, events, event_log, dead_letters, api_keys, audit, and the expiry of
+handled_messages.
 """

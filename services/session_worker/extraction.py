@@ -1,10 +1,11 @@
 """Finds ideas, decisions, questions and action items in a conversation text by its wording; pure, in linear time.
 
-The rules, in the order they win; text between ``` fences is skipped, and a sentence counts once:
+The rules, in the order they win, told with examples in docs/extraction.md. Text between ``` or ~~~ fences is skipped,
+and a sentence counts once:
 
-1. A line with a label gives what follows it: `Decision: …`, `TODO: …`, `- **Idea:** …`, `Alice: Question: …`. A label
-   with nothing behind it (`Action items:`) gives each line of the list below it.
-2. An open checkbox, `- [ ] …`, is an action item.
+1. A line with a label gives what follows it: `Decision: …`, `TODO(bob): …`, `- **Idea:** …`, `Alice: Question: …`. A
+   label with nothing behind it (`Action items:`, `## Decisions`) gives each line of the list below it.
+2. An open checkbox, `- [ ] …`, is an action item; one that is ticked never is.
 3. A sentence that ends in `?` is an idea when it begins like a proposal (`What if …`), else a question.
 4. A sentence with one of the phrases below is a decision, an action item or an idea, in that order.
 
@@ -36,14 +37,16 @@ _LABELS = {
     b"todo": "action_items",
     b"to do": "action_items",
     b"to-do": "action_items",
+    b"fixme": "action_items",
 }
 
 # In the order they win.
 _PHRASES = {
     "decisions": (
         "we decided", "we have decided", "we've decided", "i decided", "i have decided", "i've decided", "was decided",
-        "we agreed", "we have agreed", "we've agreed", "we chose", "we have chosen", "we've chosen", "we settled on",
-        "we will go with", "we'll go with", "let's go with", "we are going with", "we're going with", "the decision is",
+        "we agreed", "we have agreed", "we've agreed", "was agreed", "we chose", "we have chosen", "we've chosen",
+        "we settled on", "we will go with", "we'll go with", "let's go with", "we are going with", "we're going with",
+        "we will use", "we'll use", "let's use", "the decision is",
     ),
     "action_items": (
         "we need to", "i need to", "you need to", "needs to be", "need to be", "has to be", "have to be", "we must",
@@ -51,28 +54,36 @@ _PHRASES = {
         "follow up with", "follow up on", "todo", "to-do", "next step is",
     ),
     "ideas": (
-        "we could", "you could", "maybe we", "perhaps we", "i suggest", "i propose", "my idea", "the idea is",
-        "an idea", "might be worth", "would be worth", "it would be nice", "alternatively",
+        "we could", "you could", "we should", "we might", "maybe we", "perhaps we", "i suggest", "i propose", "my idea",
+        "the idea is", "an idea", "might be worth", "would be worth", "it would be nice", "alternatively",
     ),
 }  # fmt: skip
 _PROPOSALS = (
     b"what if ",
     b"how about ",
     b"what about ",
+    b"maybe ",
+    b"perhaps ",
     b"could we ",
     b"why not ",
     b"why don't we ",
     "why don\u2019t we ".encode(),
 )
 
-_FENCE = b"```"
+_FENCE = re.compile(rb"```|(?m:^)[ \t]{0,3}~~~")
 _MARK = rb"(?:[-*+>]|\d{1,3}[.)])"
-_SPEAKER = rb"[A-Za-z][\w.'-]{0,30}(?:[ ][\w.'-]{1,30})?"
+# A name of one or two words, perhaps with the time: `ada`, `Ada Lovelace (12:03)`, `[12:03] ada`.
+_TIME = rb"\d[\d:., /apmAPMTZ-]{0,30}"
+_SPEAKER = rb"(?:\[" + _TIME + rb"\][ \t]{1,4})?[A-Za-z][\w.'-]{0,30}(?:[ ][\w.'-]{1,30})?(?:[ ]\(" + _TIME + rb"\))?"
 _LABELLED = re.compile(
-    rb"(?mi)^[ \t]{0,12}(?:" + _MARK + rb"[ \t]{1,4})?(?:" + _SPEAKER + rb":[ \t]{1,4})?[*_]{0,3}"
-    rb"(" + b"|".join(_LABELS) + rb")s?[ \t]{0,2}[*_]{0,3}:[*_]{0,3}(.*)$"
+    rb"(?mi)^[ \t]{0,12}(?:(?:" + _MARK + rb"|#{1,6})[ \t]{1,4})?(?:" + _SPEAKER + rb":[ \t]{1,4})?[*_]{0,3}"
+    rb"(" + b"|".join(_LABELS) + rb")s?(?:\([^)\n]{1,40}\))?[ \t]{0,2}[*_]{0,3}:[*_]{0,3}(.*)$"
 )  # fmt: skip
-_LIST_LINE = re.compile(rb"[ \t]{0,12}" + _MARK + rb"[ \t]{1,4}(?:\[[ xX]\][ \t]{1,4})?(.*)(?:\n|\Z)")
+_HEADING = re.compile(
+    rb"(?mi)^[ \t]{0,3}#{1,6}[ \t]{1,4}[*_]{0,3}(" + b"|".join(_LABELS) + rb")s?[*_]{0,3}[ \t]{0,4}#{0,6}[ \t\r]{0,4}$"
+)
+_LIST_LINE = re.compile(rb"[ \t]{0,12}" + _MARK + rb"[ \t]{1,4}(?:\[([ xX])\][ \t]{1,4})?(.*)(?:\n|\Z)")
+_EMPTY_LINE = re.compile(rb"[ \t\r]{0,20}\n")
 _OPEN_BOX = re.compile(rb"(?m)^[ \t]{0,12}" + _MARK + rb"[ \t]{1,4}\[ \][ \t]{1,4}(.*)$")
 # One mark at a time: a repetition before the look-ahead would cost the square of a run of dots.
 _SENTENCE_END = re.compile(rb"[.!?](?=[\s\"')\]*_]|\Z)|\n")
@@ -87,10 +98,12 @@ Span = tuple[int, int]
 def extract(content: str) -> dict[str, list[str]]:
     """The items of a text by kind; each kind is always there, if only as an empty list."""
     raw = content.encode(errors="replace")
-    if _FENCE in raw:
-        raw = b"\n".join(raw.split(_FENCE)[::2])
+    if b"```" in raw or b"~~~" in raw:
+        raw = b"\n".join(_FENCE.split(raw)[::2])
     low = raw.lower()  # of ASCII letters only, so that places in it are places in `raw`
-    items = {span: kind for kind, span in _labelled(raw, low)}
+    items: dict[Span, str] = {}
+    for kind, span in _labelled(raw, low):
+        items.setdefault(span, kind)
     if b"?" in low or any(phrase in low for phrases in _ENCODED.values() for phrase in phrases):
         taken = sorted(items)
         for kind, span in _sentences(raw, low):
@@ -120,14 +133,27 @@ def _labelled(raw: bytes, low: bytes) -> Iterator[tuple[str, Span]]:
             kind = _LABELS[line[1].lower()]
             if line[2].strip(b" \t*_"):
                 yield kind, line.span(2)
-                continue
-            place = line.end() + 1
-            while (entry := _LIST_LINE.match(raw, place)) is not None:
-                yield kind, entry.span(1)
-                place = entry.end()
+            else:
+                yield from _list_below(raw, line.end() + 1, kind)
+        if b"#" in raw:
+            for heading in _HEADING.finditer(raw):
+                yield from _list_below(raw, heading.end() + 1, _LABELS[heading[1].lower()])
     if b"[ ]" in low:
         for box in _OPEN_BOX.finditer(raw):
             yield "action_items", box.span(1)
+
+
+def _list_below(raw: bytes, place: int, kind: str) -> Iterator[tuple[str, Span]]:
+    """The lines of the list that begins at a place, or after an empty line there.
+
+    Not those that are ticked off, nor those with a label of their own.
+    """
+    empty = _EMPTY_LINE.match(raw, place)
+    place = empty.end() if empty else place
+    while (entry := _LIST_LINE.match(raw, place)) is not None:
+        if entry[1] not in (b"x", b"X") and not _LABELLED.match(raw, place):
+            yield kind, entry.span(2)
+        place = entry.end()
 
 
 def _sentences(raw: bytes, low: bytes) -> Iterator[tuple[str, Span]]:

@@ -26,7 +26,7 @@ _INSERT: LiteralString = """
         where not exists (
             select from {table} as there where there.session_id = draft.session_id and there.{key} = draft.id
         )
-    ), last as (
+    ), last as materialized (
         select session_id, greatest(
             0,
             (select number from actions where session_id = named.session_id order by number desc limit 1),

@@ -40,6 +40,24 @@ def only(kind: str, *items: str) -> dict[str, list[str]]:
         ("ÄÖÜ 漢字 — we decided: 漢字を使う。", only("decisions", "ÄÖÜ 漢字 — we decided: 漢字を使う。")),
         ("We decided: now.", only("decisions", "We decided: now.")),
         ("unwe decidedly", NOTHING),
+        ("TODO(bob): fix the parser", only("action_items", "fix the parser")),
+        ("## Decisions\n\n- use X\n- [x] drop Y\n\nText", only("decisions", "use X")),
+        ("### Open question ###\n1. how fast\n2. why", only("questions", "how fast", "why")),
+        ("# **Ideas**\r\n- one\r\n", only("ideas", "one")),
+        ("## Decision: use X", only("decisions", "use X")),
+        ("## The decisions of Bob\n- use X", NOTHING),
+        ("Next steps:\n\n* measure", only("action_items", "measure")),
+        ("Next steps:\n\n\n* too far", NOTHING),
+        ("Action items:\n- TODO: x\n- y", only("action_items", "x", "y")),
+        ("Decisions:\n- [ ] keep the box", only("decisions", "keep the box")),
+        ("~~~\nTODO: in code\n~~~\nIdea: outside", only("ideas", "outside")),
+        ("[12:03] ada: Idea: cache it", only("ideas", "cache it")),
+        ("Ada Lovelace (12:03 PM): Should we?", only("questions", "Should we?")),
+        (
+            "Let's use PostgreSQL. We should measure it.",
+            {**NOTHING, "decisions": ["Let's use PostgreSQL."], "ideas": ["We should measure it."]},
+        ),
+        ("Maybe cache it?", only("ideas", "Maybe cache it?")),
     ],
 )
 def test_the_rules(text, found):
@@ -73,7 +91,24 @@ def test_any_text_has_items_that_stand_in_it(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["? ", ".", "idea:\n", "- [ ] a\n", "todo:\n- a\n", "we could ", "a b: ", "```a", "*", " "]
+    "piece",
+    [
+        "? ",
+        ".",
+        "# idea\n",
+        "[1] ",
+        "a (1",
+        "~~~\n",
+        "idea(",
+        "idea:\n",
+        "- [ ] a\n",
+        "todo:\n- a\n",
+        "we could ",
+        "a b: ",
+        "```a",
+        "*",
+        " ",
+    ],
 )
 def test_four_times_the_text_takes_about_four_times_as_long(piece):
     def seconds(letters: int) -> float:
