@@ -42,7 +42,7 @@ def ls(limit: Limit = 50, cursor: Cursor = None, all: All = False, json: AsJson 
         Column("ID", "dead_letter_id", whole=True, right=True),
         Column("DIED", "created", whole=True),
         Column("ROUTING KEY", "routing_key"),
-        Column("REASON", "reason"),
+        Column("REASON", "reason", comfort=40),
         Column("TRIES", "attempts", whole=True, right=True, spare=2),
         Column("SENT AGAIN", "redriven", whole=True, spare=1),
         Column("MESSAGE", "message_id", whole=True, spare=3),

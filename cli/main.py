@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from cli import dead_letters, machine, memories, search, send, sessions, tail, tasks
+from cli import audit, dead_letters, keys, machine, memories, search, send, sessions, tail, tasks
 from cli.local.environment import ROOT
 from cli.screen import EXIT_CODES
 
@@ -24,10 +24,10 @@ app = typer.Typer(
 )
 
 # Commands at the top: `switchyard up`.
-for module in (machine, send, tail, search):
+for module in (machine, send, tail, search, audit):
     app.add_typer(module.app)
 # Commands under the name of their area: `switchyard sessions ls`.
-for area in (sessions, tasks, memories, dead_letters):
+for area in (sessions, tasks, memories, dead_letters, keys):
     app.add_typer(area.app, rich_help_panel="What it keeps")
 
 

@@ -48,7 +48,7 @@ def ls(
     columns = [
         Column("KEY", "key", whole=True),
         Column("TYPE", "type", whole=True),
-        Column("CONTENT", "content"),
+        Column("CONTENT", "content", comfort=32),
         Column("VER", "version", whole=True, right=True, spare=1),
         Column("TAGS", "tags", spare=3),
         Column("BY", "author", spare=2),
@@ -85,7 +85,11 @@ def search(
         Column("SESSION", "session_id", whole=True),
         Column("KEY", "key", whole=True),
         Column("TYPE", "type", whole=True, spare=2),
-        Column("FOUND", lambda memory: marked(memory["highlight"]) if memory.get("highlight") else memory["content"]),
+        Column(
+            "FOUND",
+            lambda memory: marked(memory["highlight"]) if memory.get("highlight") else memory["content"],
+            comfort=40,
+        ),
         Column("UPDATED", "updated", whole=True, spare=3),
     ]
     sought = {"meaning" if meaning else "text": " ".join(words)}

@@ -36,7 +36,7 @@ def search(
         Column("SESSION", "session_id", whole=True),
         Column("ID", "id", whole=True, spare=1),
         Column("TITLE", "title", spare=2),
-        Column("FOUND", lambda hit: marked(hit["highlight"])),
+        Column("FOUND", lambda hit: marked(hit["highlight"]), comfort=40),
         Column("WHEN", "created", whole=True, spare=3),
     ]
     wanted = given(q=" ".join(words), session_id=session, kinds=kind)

@@ -42,7 +42,7 @@ def ls(
     columns = [
         Column("SESSION", "session_id", whole=True),
         Column("STATUS", "status", whole=True),
-        Column("TITLE", "title"),
+        Column("TITLE", "title", comfort=24),
         Column("WHO", "participants", spare=4),
         Column("CHUNKS", "conversation_chunk_count", whole=True, right=True, spare=3),
         Column("MEMORIES", "memory_count", whole=True, right=True, spare=1),
@@ -146,7 +146,7 @@ def timeline(
         Column("WHEN", "timestamp", whole=True),
         Column("EVENT", "type", whole=True),
         Column("BY", "sender_agent_id", spare=1),
-        Column("ABOUT", _about),
+        Column("ABOUT", _about, comfort=40),
     ]
     with calling(as_json=json, missing=MISSING) as client:
         print_list(
@@ -195,23 +195,26 @@ def _move(command: str, session: str, json: bool, **data: Any) -> None:
     out.print(f"Session {moved['session_id']} is {moved['status']}.", markup=False)
 
 
-# What a noun is best known by.
-_HEADLINE = ("key", "name", "title", "task_type", "type", "status", "description", "content", "error_message")
-_NO_NEWS = {"type", "message_id", "timestamp", "sender_agent_id", "session_id", "sidebar_id", "priority"} | {
-    *("correlation_id", "session_seq", "hops", "trust", "traceparent", "cursor", "context_id", "version", "count")
-}
+# What a noun is best known by, and what an event may say besides.
+_HEADLINE = (
+    "key",
+    "name",
+    "title",
+    "task_type",
+    "type",
+    "status",
+    "description",
+    "content",
+    "details",
+    "error_message",
+)
+_BESIDES = ("reason", "summary", "patch", "success")
 
 
 def _about(event: "Row") -> str:
     """An event in a few words: what its noun is known by, then what it says besides."""
     from cli.tables import one_line
 
-    words: list[str] = []
-    for name, value in event.items():
-        if name in _NO_NEWS or value in (None, "", [], {}):
-            continue
-        if isinstance(value, dict) and (known := [one_line(value[h]) for h in _HEADLINE if value.get(h)]):
-            words.insert(0, " · ".join(known))
-        else:
-            words.append(f"{name}: {one_line(value)}")
-    return " · ".join(words)
+    nouns = [value for value in event.values() if isinstance(value, dict)]
+    known = [one_line(noun[name]) for noun in nouns for name in _HEADLINE if noun.get(name)]
+    return " · ".join(known + [f"{name}: {one_line(event[name])}" for name in _BESIDES if event.get(name)])

@@ -24,8 +24,7 @@ STYLES = {
 }
 # Where text is cut in a pipe.
 _LONGEST = 80
-# Text wants so much room before a spare column gets any, and has at least so much in the narrowest terminal.
-_COMFORT = 16
+# Text has at least so much room in the narrowest terminal.
 _LEAST = 8
 _GAP = 2
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -41,6 +40,8 @@ class Column:
     whole: bool = False
     # Left out where there is no room for it, the highest number first; 0 stays.
     spare: int = 0
+    # Text wants so much room before a spare column gets any.
+    comfort: int = 16
     right: bool = False
 
     def text(self, row: Row) -> str:
@@ -87,7 +88,7 @@ def fit(columns: Sequence[Column], wanted: Sequence[int], width: int | None) -> 
     if width is None:
         return {n: wanted[n] if columns[n].whole else min(wanted[n], _LONGEST) for n in places}
     for spare in sorted((n for n in places if columns[n].spare), key=lambda n: -columns[n].spare):
-        comfort = [wanted[n] if columns[n].whole else min(wanted[n], _COMFORT) for n in places]
+        comfort = [wanted[n] if columns[n].whole else min(wanted[n], columns[n].comfort) for n in places]
         if sum(comfort) + _GAP * (len(places) - 1) > width:
             places.remove(spare)
     shown = {n: wanted[n] for n in places}
@@ -102,19 +103,23 @@ def fit(columns: Sequence[Column], wanted: Sequence[int], width: int | None) -> 
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Rows under their titles, in this order."""
+    """Rows under their titles, in this order; a screen is spared the columns that may go and have nothing to say."""
+    width = screen_width()
     cells = [[Text(column.text(row)) for column in columns] for row in rows]
+    if width is not None:
+        filled = [n for n, column in enumerate(columns) if not column.spare or any(line[n] for line in cells)]
+        columns, cells = [columns[n] for n in filled], [[line[n] for n in filled] for line in cells]
     titles = [Text(column.title) for column in columns]
     wanted = [max(line[n].cell_len for line in [titles, *cells]) for n in range(len(columns))]
-    shown = fit(columns, wanted, screen_width())
+    shown = fit(columns, wanted, width)
     for line in [titles, *cells]:
-        for n, width in shown.items():
-            line[n].truncate(width, overflow="ellipsis")
+        for n, room in shown.items():
+            line[n].truncate(room, overflow="ellipsis")
             if line is titles:
                 line[n].stylize("bold")
             elif style := STYLES.get(line[n].plain):
                 line[n].stylize(style)
-            line[n].align("right" if columns[n].right else "left", width)
+            line[n].align("right" if columns[n].right else "left", room)
         whole = Text(" " * _GAP).join(line[n] for n in shown)
         whole.rstrip()
         out.print(whole)

@@ -73,6 +73,12 @@ def test_a_pipe_gets_every_column_and_text_of_some_length_without_colours(lines)
     assert not shown.endswith(" ")
 
 
+def test_a_screen_is_spared_columns_that_are_empty_and_a_pipe_is_not(lines):
+    row = {**ROW, "session_id": None, "agent": None}
+    assert lines(120, print_table, COLUMNS, [row])[0].split() == ["TASK", "STATUS", "AGENT", "PRIO"]
+    assert lines(None, print_table, COLUMNS, [row])[0].split() == ["TASK", "STATUS", "AGENT", "PRIO", "SESSION"]
+
+
 def test_the_widest_text_gives_way_first():
     columns = [Column("A", "a"), Column("B", "b"), Column("ID", "id", whole=True)]
     assert fit(columns, [30, 10, 20], 50) == {0: 16, 1: 10, 2: 20}
