@@ -41,11 +41,11 @@ def ls(limit: Limit = 50, cursor: Cursor = None, all: All = False, json: AsJson 
     columns = [
         Column("ID", "dead_letter_id", whole=True, right=True),
         Column("DIED", "created", whole=True),
+        Column("STATE", lambda letter: "sent again" if letter["redriven"] else "kept", whole=True),
         Column("ROUTING KEY", "routing_key"),
         Column("REASON", "reason", comfort=40),
-        Column("TRIES", "attempts", whole=True, right=True, spare=2),
-        Column("SENT AGAIN", "redriven", whole=True, spare=1),
-        Column("MESSAGE", "message_id", whole=True, spare=3),
+        Column("TRIES", "attempts", whole=True, right=True, spare=1),
+        Column("MESSAGE", "message_id", whole=True, spare=2),
     ]
     with calling(as_json=json) as client:
         print_list(
