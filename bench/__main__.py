@@ -19,7 +19,7 @@ from bench.figures import Benchmark
 from bench.plan import Plan
 from cli.local.processes import LocalError, raise_file_limit
 
-NAMES = ("ingress", "fanout", "path", "commands", "growth")
+NAMES = ("ingress", "fanout", "path", "commands", "memory_search", "growth")
 
 
 def arguments() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="alternating runs of each contestant (default 3)")
     parser.add_argument("--seconds", type=float, help="length of one run")
     parser.add_argument("--minutes", type=float, default=0.5, help="growth: minutes under load for the memory figures")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="growth: memories loaded beforehand")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="growth, memory_search: memories loaded beforehand")
     parser.add_argument("--log-level", default="warning", help="of our services (default warning)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="PART", help="contestants by a part of their name"

@@ -1,7 +1,7 @@
 """The memory worker: what agents know, under keys, in versions, and finding it again.
 
 Consumes: the commands of the area `memory` (store_memory, forget_memory; as questions retrieve_memory, query_memories,
-memory_history; of its own tell_memory_updates, embed_memories).
+memory_history and get_heat_map; of its own tell_memory_updates and embed_memories).
 Emits: memory_update, memory_forgotten.
 Owns: memories, memory_versions; memory_embeddings and memory_embedder, where pgvector is.
 """

@@ -117,5 +117,6 @@ def _recalled(memory: Memory) -> Reply:
 
 BATCH_HANDLERS: dict[str, BatchHandler] = {"store_memory": store_memory}
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler for handler in (forget_memory, tell_memory_updates, embed_memories)
+    **{handler.__name__: handler for handler in (forget_memory, tell_memory_updates, embed_memories)},
+    **transfer.HANDLERS,
 }

@@ -1,19 +1,19 @@
 """The memory worker's reading commands."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.memory_worker import memories, ranking
+from services.memory_worker import heat_map, memories, ranking
 from services.memory_worker.embeddings import SEARCH_TIMEOUT_SECONDS, EmbeddingsError, Vector
-from services.memory_worker.store import forgetting, search, vectors
+from services.memory_worker.store import activity, forgetting, search, vectors
 from services.memory_worker.store import memories as store
 from services.memory_worker.vectors import Embedder
 from shared.bus.queries import PreparedQuery, QueryHandler
 from shared.database import Transaction
 from shared.errors import Rejected, invalid
 from shared.messages import Command
-from shared.messages.memory import FoundMemory, MemoryHistory, QueryMemories, RetrieveMemory
+from shared.messages.memory import FoundMemory, GetHeatMap, MemoryHistory, QueryMemories, RetrieveMemory
 from shared.pages import cursor_after, page_of, sort_key
 
 # By words and by meaning so many of the best are looked at; what is on neither list is not found.
@@ -43,6 +43,14 @@ async def memory_history(tx: Transaction, command: Command) -> dict[str, Any]:
             raise memories.missing(data.session_id, data.key, None, session_exists=found.session_exists)
     page, last = page_of(rows, data.limit)
     return {"versions": page, "next": cursor_after(last.version) if last else None}
+
+
+async def get_heat_map(tx: Transaction, command: Command) -> dict[str, Any]:
+    """Where memories change at the moment, as an agent should see it, in words too."""
+    data: GetHeatMap = command.data
+    activities = await activity.latest_activity(tx, data.session_id, timedelta(hours=data.hours))
+    agent = data.agent_id or command.sender_agent_id
+    return {"heat_map": heat_map.drawn(activities, agent_id=agent, hours=data.hours, now=datetime.now(UTC))}
 
 
 def query_memories(embedder: Embedder | None) -> PreparedQuery:
@@ -148,6 +156,7 @@ def queries(embedder: Embedder | None = None) -> dict[str, QueryHandler]:
         "retrieve_memory": retrieve_memory,
         "query_memories": query_memories(embedder),
         "memory_history": memory_history,
+        "get_heat_map": get_heat_map,
     }
 
 

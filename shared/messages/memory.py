@@ -144,6 +144,67 @@ class ForgetMemory(CommandData):
     reason: Label | None = None
 
 
+class HotZone(Model):
+    """A topic with how much happens there: each update counts 1 at first, and half as much after each half-life."""
+
+    topic: str
+    kind: Literal["tag", "type", "key"]
+    heat: float
+    updates: int
+    agents: list[str]
+    last: str
+
+
+class Correlation(Model):
+    """Two tags that stand on the same memories; `lift` is how much more often than chance would have it."""
+
+    topics: list[str]
+    heat: float
+    updates: int
+    lift: float
+
+
+class BlindSpot(Model):
+    """A topic others are busy with and the agent is not, though it goes with what the agent works on."""
+
+    topic: str
+    kind: Literal["tag", "type", "key"]
+    heat: float
+    related_to: list[str]
+    why: str
+
+
+class HeatMap(Model):
+    """Where things happen, beside where one agent looks."""
+
+    hours: int
+    half_life_hours: float
+    updates: int
+    agent_id: str
+    your_focus_areas: list[HotZone]
+    hot_zones: list[HotZone]
+    emerging_patterns: list[Correlation]
+    potential_blindspots: list[BlindSpot]
+    suggestion: str
+
+
+@command(
+    "memory",
+    result={"heat_map": HeatMap},
+    reads=True,
+    example={"session_id": "demo", "agent_id": "claude", "hours": 24},
+)
+class GetHeatMap(CommandData):
+    """Where memories change at the moment, which topics go together, and what an agent does not look at.
+
+    `agent_id` is whose view it is, by default the asker's.
+    """
+
+    session_id: Id | None = None
+    agent_id: Id | None = None
+    hours: Annotated[int, Field(ge=1, le=720)] = 24
+
+
 @command("memory", result={"told": int}, public=False, needs_session=False)
 class TellMemoryUpdates(CommandData):
     """Tell of the memories that were updated again within 500 ms of their last event, once that time is over."""

@@ -1,5 +1,5 @@
 """Every SQL statement of the memory worker, by what it is for."""
 
-from services.memory_worker.store import forgetting, memories, search, tellings, vectors
+from services.memory_worker.store import activity, forgetting, memories, search, tellings, vectors
 
-__all__ = ["forgetting", "memories", "search", "tellings", "vectors"]
+__all__ = ["activity", "forgetting", "memories", "search", "tellings", "vectors"]

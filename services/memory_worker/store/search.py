@@ -10,14 +10,18 @@ from shared.database import Transaction
 from shared.messages.memory import Memory, MemoryType
 
 # What a search may look at, so that a word of a million memories is answered about as quickly as a rare one
-# (docs/memory.md tells what that means for the answers; `python -m bench memory_search` measures it).
+# (docs/memory.md tells what that means for the answers; `python -m bench memory_search` measures it). All of it is for
+# memories of a few lines; of long ones, whose words PostgreSQL keeps outside of the row, it is less (`_share`).
 # By the planner's estimate, an index leads to so few rows: all that match are ranked.
-FEW = 6_000
+FEW = 4_000
 # Should the estimate be wrong, this is where ranking them stops.
-RANKED = 10_000
+RANKED = 8_000
 # Else the newest rows are looked at, so many, or until so many of them matched.
 NEWEST = 15_000
 ENOUGH = 1_000
+# So many bytes outside of the row cost as much as the row itself.
+ROW_BYTES = 1_000
+LEAST_SHARE = 0.05
 
 _QUERY = "websearch_to_tsquery('english', cast(%(text)s as text))"
 _RANK = f"cast(ts_rank_cd(search, {_QUERY}) as float8)"
@@ -115,7 +119,11 @@ async def search_statement(
         "rank": rank, "updated": updated, "after_session": session_id, "after_key": key,
     }  # fmt: skip
     tables = ["memories"] if wanted.as_of is None else ["memories", "memory_versions"]
-    parts = [_candidates(each, wanted, few=await _leads_to_few(tx, each, wanted, values)) for each in tables]
+    parts = []
+    for table in tables:
+        share = await _share(tx, table)
+        few = await _leads_to_few(tx, table, wanted, values, int(FEW * share))
+        parts.append(_candidates(table, wanted, share, few=few))
     found = " union all ".join(f"select * from {name}" for part in parts for name in part.found)  # noqa: S608
     after_key = (
         "where (rank, updated, session_id, key) < (%(rank)s, %(updated)s, %(after_session)s, %(after_key)s)"
@@ -124,7 +132,7 @@ async def search_statement(
     )
     statement = f"""
         with {",".join(part.ctes for part in parts)}, page as (
-            select distinct * from ({found}) as candidates {after_key} order by {_BEST_FIRST} limit %(limit)s
+            select * from ({found}) as candidates {after_key} order by {_BEST_FIRST} limit %(limit)s
         )
         select memory.*, page.rank from page, lateral ({version_of("page")}) as memory order by {_BEST_FIRST}
     """  # noqa: S608
@@ -158,7 +166,8 @@ class _Candidates(NamedTuple):
     found: list[str]
 
 
-def _candidates(table: str, wanted: Filter, *, few: bool) -> _Candidates:
+def _candidates(table: str, wanted: Filter, share: float, *, few: bool) -> _Candidates:
+    ranked, newest, enough = (int(each * share) for each in (RANKED, NEWEST, ENOUGH))
     replaced = table == "memory_versions"
     matching = wanted.conditions(f"search @@ {_QUERY}", replaced=replaced)
     # With the filters that an index can walk along: the others are looked at in the rows it comes by.
@@ -166,27 +175,39 @@ def _candidates(table: str, wanted: Filter, *, few: bool) -> _Candidates:
     within = walked.conditions(replaced=replaced)
     recent = f"""
         select {_PLACE}, {_RANK} as rank from (
-            select * from {table} {within} order by {_NEWEST_FIRST} limit {NEWEST}
+            select * from {table} {within} order by {_NEWEST_FIRST} limit {newest}
         ) as newest {matching}
     """  # noqa: S608
     if not few:
-        return _Candidates(f"recent_{table} as ({recent} limit {ENOUGH})", [f"recent_{table}"])
+        return _Candidates(f"recent_{table} as ({recent} limit {enough})", [f"recent_{table}"])
     # The limit stands outside of what is materialized, since a planner that counts on it reads the table instead.
     ctes = f"""
         matching_{table} as materialized (select {_PLACE}, {_RANK} as rank from {table} {matching}),
-        found_{table} as materialized (select * from matching_{table} limit {RANKED} + 1),
+        counted_{table} as materialized (select * from matching_{table} limit {ranked} + 1),
+        found_{table} as (select * from counted_{table} where (select count(*) from counted_{table}) <= {ranked}),
         recent_{table} as (
-            {recent} and (select count(*) from found_{table}) > {RANKED} limit {ENOUGH}
+            {recent} and (select count(*) from counted_{table}) > {ranked} limit {enough}
         )
     """  # noqa: S608
     return _Candidates(ctes, [f"found_{table}", f"recent_{table}"])
 
 
-async def _leads_to_few(tx: Transaction, table: str, wanted: Filter, values: dict[str, Any]) -> bool:
+async def _share(tx: Transaction, table: str) -> float:
+    """How much of a search's bounds hold for the rows of a table, by what they keep outside of the table on average."""
+    ((outside,),) = await rows_of(
+        tx,
+        "select pg_relation_size(reltoastrelid) / greatest(reltuples, 1)::float8 from pg_class"
+        " where oid = cast(%(table)s as regclass)",
+        {"table": table},
+    )
+    return max(LEAST_SHARE, 1 / (1 + outside / ROW_BYTES))
+
+
+async def _leads_to_few(tx: Transaction, table: str, wanted: Filter, values: dict[str, Any], few: int) -> bool:
     """Whether the planner expects few rows by one of the indexes: that of the words, or that of a filter."""
     filters = [condition for condition in wanted.named() if not condition.startswith("updated")]
     for condition in (f"search @@ {_QUERY}", *filters):
         (plan,) = await rows_of(tx, f"explain (format json) select 1 from {table} where {condition}", values)  # noqa: S608
-        if plan[0][0]["Plan"]["Plan Rows"] <= FEW:
+        if plan[0][0]["Plan"]["Plan Rows"] <= few:
             return True
     return False
