@@ -106,6 +106,9 @@ def describe(api: FastAPI) -> dict[str, Any]:
             paths[f"/api/commands/{spec.name}"] = {"post": _command(spec, schemas)}
     for path, item in described["paths"].items():
         paths.setdefault(path.replace(":path}", "}"), {}).update(item)
+    for item in paths.values():
+        for operation in item.values():
+            operation["responses"].setdefault("431", {"description": "the head of the request is over 32 KB"})
     described["paths"] = paths
     gather_definitions(described, schemas)
     return described
