@@ -12,6 +12,7 @@ from services.session_worker.handlers import (
     keys,
     sessions,
     states,
+    transfer,
 )
 from shared.bus.commit import BatchHandler, Handler
 
@@ -22,6 +23,7 @@ HANDLERS: dict[str, Handler] = {
     **artifacts.HANDLERS,
     **dead_letters.HANDLERS,
     **keys.HANDLERS,
+    **transfer.HANDLERS,
 }
 BATCH_HANDLERS: dict[str, BatchHandler] = {
     **conversation.BATCH_HANDLERS,

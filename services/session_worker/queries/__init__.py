@@ -16,6 +16,7 @@ from services.session_worker.queries import (
     states,
     statistics,
     timeline,
+    transfer,
 )
 from shared.bus.queries import QueryHandler
 
@@ -32,4 +33,5 @@ QUERIES: dict[str, QueryHandler] = {
     **search.QUERIES,
     **timeline.QUERIES,
     **statistics.QUERIES,
+    **transfer.QUERIES,
 }
