@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.memory_worker import deltas, memories
+from services.memory_worker import deltas, memories, transfer
 from services.memory_worker.forgetting import forget_memory
 from services.memory_worker.memories import Draft
 from services.memory_worker.store import memories as store

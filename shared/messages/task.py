@@ -229,6 +229,8 @@ class ListTasks(CommandData):
     "task",
     result={"imported": int},
     scope="admin",
+    # Closed sessions move, too.
+    needs_session=False,
     example={"session_id": "demo", "tasks": []},
 )
 class ImportTasks(CommandData):

@@ -5,9 +5,10 @@ from pydantic import ValidationError
 
 from services.task_worker.store import imports, queues
 from shared.bus.commit import Reply
+from shared.bus.handled import lock_sessions
 from shared.bus.parking import Wake
 from shared.database import Transaction
-from shared.errors import Rejected, invalid
+from shared.errors import Rejected, invalid, not_found
 from shared.messages import Command, JsonText
 from shared.messages.envelope import invalid_fields
 from shared.messages.json_text import slices
@@ -21,10 +22,12 @@ _VERBATIM = ("input_data", "output_data")
 async def import_tasks(tx: Transaction, command: Command) -> Reply:
     """Write tasks as they were; what was in hand waits again, and what waited for others waits for them.
 
-    Raises `Rejected`: `invalid`, naming the task, or `not_found` for an agent nobody registered.
+    Raises `Rejected`: `invalid`, naming the task, or `not_found` for a session or an agent that is not there.
     """
     data: ImportTasks = command.data
     tasks = read_tasks(data)
+    if not await lock_sessions(tx, [data.session_id]):
+        raise not_found("session", data.session_id)
     if not tasks:
         return Reply({"imported": 0})
     await queues.make_queues(tx, [{"agent_name": task.agent_name, "capabilities": task.capabilities} for task in tasks])
