@@ -43,6 +43,8 @@ const COUNTS = [
   ["memory_count", "memory", "memories"],
   ["task_count", "task", "tasks"],
   ["artifact_count", "artifact", "artifacts"],
+  ["action_count", "action", "actions"],
+  ["response_count", "response", "responses"],
 ];
 
 function SessionItem({ session, chosen, at }) {

@@ -1,4 +1,4 @@
-"""The session worker: sessions and all that belongs to them, webhook deliveries, the event log's copy, dead letters, keys.
+"""The session worker: sessions and what belongs to them, deliveries, the event log's copy, dead letters, keys.
 
 Consumes: the commands of the areas `session` and `webhook` from their queues, the event stream, the dead-letter queue.
 Emits: session_created, session_paused, session_resumed, session_completed, session_failed, session_archived,

@@ -31,8 +31,12 @@ class Worker:
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             command = decode_command(unpacked(delivery))
-            self.seen.append(command)
-            reply = self.answers(command)
+            if command.spec.name == "get_key_ring":
+                # The ingress asks for it by itself, whatever a test is about.
+                reply: bytes | None = b'{"ok":true,"result":{"keys":[],"revoked":[]}}'
+            else:
+                self.seen.append(command)
+                reply = self.answers(command)
             if reply is not None and delivery.reply_to:
                 self._connection.send(
                     "",
