@@ -86,7 +86,9 @@ def claimed(task: ClaimedTask) -> TaskClaimed:
 
 def without_lease(task: ClaimedTask) -> Task:
     """The task as anybody may see it."""
-    return Task(**{name: value for name, value in task.__dict__.items() if name in Task.model_fields})
+    fields = dict(task.__dict__)
+    del fields["lease_token"], fields["lease_expires"]
+    return Task.trusted(fields)
 
 
 def fail(held: Held, reason: str, *, retry: bool) -> Moved:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from shared.bus import handled
 from shared.bus.audit import Entry, entry_of, is_audited
@@ -15,7 +15,7 @@ from shared.bus.callbacks import CallbackOwed, command_reply, kept
 from shared.bus.parking import Wait, Wake
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError, conflict, not_found
-from shared.messages import Command, Event, encode
+from shared.messages import Command, Event, JsonText, encode
 
 KEEP_DELIVERIES = timedelta(days=7)
 KEEP_COMMANDS = timedelta(hours=24)
@@ -251,8 +251,8 @@ class GroupCommit:
                     command.message_id,
                     command.spec.name,
                     fingerprint(command),
-                    outcome.reply.decode(),
-                    orjson.dumps([[*each] for each in outcome.events]).decode() if outcome.events else None,
+                    JsonText(outcome.reply),
+                    JsonText.of([_kept(event) for event in outcome.events]) if outcome.events else None,
                     KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
                     command.caller,
                     entry,
@@ -332,13 +332,24 @@ def _with_parts(reply: Reply) -> list[CallbackOwed]:
     return [*reply.callbacks, *(owed for _, part in reply.parts for owed in part.callbacks)]
 
 
+# Events as they are kept: what they say in JSON stands within the JSON as it is, so nothing of it is escaped.
+_KEPT = msgspec.json.Decoder(list[tuple[str, msgspec.Raw, str, str]])
+
+
+def _kept(event: Publication) -> tuple[str, JsonText, str, str]:
+    return event.routing_key, JsonText(event.body.encode()), event.message_id, event.traceparent
+
+
 def _repeat(command: Command, record: handled.Handled) -> Outcome:
     if record.fingerprint is not None and record.fingerprint != fingerprint(command):
         refusal = conflict(
             f"message id {command.message_id!r} was already used for another command", message_id=command.message_id
         )
         return Outcome(error_reply(refusal), [], "conflict")
-    events = [Publication(*event) for event in orjson.loads(record.events)] if record.events else []
+    events = []
+    if record.events:
+        for routing_key, body, message_id, traceparent in _KEPT.decode(record.events):
+            events.append(Publication(routing_key, bytes(body).decode(), message_id, traceparent))
     return Outcome(record.reply.encode(), events, "repeated")
 
 

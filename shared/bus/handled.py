@@ -8,7 +8,7 @@ from psycopg.types.json import Json
 
 from shared.bus.audit import Entry
 from shared.database import Transaction, psycopg_of
-from shared.messages import encode
+from shared.messages import JsonText, encode
 
 # The counters a reply may raise; names of columns of `sessions`.
 COUNTERS = (
@@ -35,8 +35,8 @@ class Record(NamedTuple):
     message_id: str
     command: str
     fingerprint: bytes | None
-    reply: str
-    events: str | None
+    reply: JsonText
+    events: JsonText | None
     keep: timedelta
     caller: str | None
     entry: Entry | None
@@ -86,7 +86,7 @@ _COUNT = f"""
 _RECORD = """
     with r as materialized (
         select * from json_to_recordset(%s) as r (
-            message_id text, command text, fingerprint text, reply text, events text, keep float8, caller text,
+            message_id text, command text, fingerprint text, reply json, events json, keep float8, caller text,
             key text, agent_id text, session_id text, target text, outcome text
         )
     ), audited as (
@@ -94,7 +94,8 @@ _RECORD = """
         select key, agent_id, command, message_id, session_id, target, outcome from r where key is not null
     )
     insert into handled_messages (message_id, command, fingerprint, reply, events, expires_at, caller)
-    select message_id, command, decode(fingerprint, 'hex'), reply, events, now() + make_interval(secs => keep), caller
+    select message_id, command, decode(fingerprint, 'hex'), reply::text, events::text,
+        now() + make_interval(secs => keep), caller
     from r where reply is not null
     on conflict do nothing
 """

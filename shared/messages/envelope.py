@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import uuid_utils
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -38,6 +38,17 @@ class Model(BaseModel):
     """A strict, closed shape: nothing is coerced, an unknown field is an error that names it."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @classmethod
+    def trusted(cls, fields: dict[str, Any]) -> Self:
+        """One of fields that are known to be right and whole, as a row of the database is: a tenth of the price."""
+        made = cls.__new__(cls)
+        set_field = object.__setattr__
+        set_field(made, "__dict__", fields)
+        set_field(made, "__pydantic_fields_set__", set(fields))
+        set_field(made, "__pydantic_extra__", None)
+        set_field(made, "__pydantic_private__", None)
+        return made
 
 
 class Event(BaseModel):

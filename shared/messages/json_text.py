@@ -63,6 +63,8 @@ def _deeper_than(body: bytes, limit: int) -> bool:
     string is told by the number of quotes before it, which two quotes side by side don't change. Each pass takes away
     the innermost level.
     """
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
     marks = body.translate(_ONE_KIND, _NOT_MARKS).replace(b'""', b"")
     if b'"' in marks:
         marks = _STRING.sub(b"", marks)

@@ -22,12 +22,15 @@ _COUNT = COLUMNS.count(",") + 1
 
 def task_of(row: Sequence[Any]) -> Task:
     """The task of a row that begins with `COLUMNS`."""
-    return Task(**_fields(row))
+    return Task.trusted(_fields(row))
 
 
 def claimed_task_of(row: Sequence[Any]) -> ClaimedTask:
     """The task and its lease of a row of `COLUMNS`, lease_token and lease_expires."""
-    return ClaimedTask(**_fields(row), lease_token=row[_COUNT], lease_expires=rfc3339(row[_COUNT + 1]))
+    fields = _fields(row)
+    fields["lease_token"] = row[_COUNT]
+    fields["lease_expires"] = rfc3339(row[_COUNT + 1])
+    return ClaimedTask.trusted(fields)
 
 
 def rest_of(row: Sequence[Any]) -> Sequence[Any]:

@@ -13,7 +13,7 @@ handled_messages = Table(
     Column("command", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=True),
     Column("reply", Text, nullable=False),
-    # [[routing key, event text], …] as JSON text; null once the broker has confirmed them.
+    # [[routing key, event, message id, traceparent], …] as JSON text; null once the broker has confirmed them.
     Column("events", Text, nullable=True),
     moment("handled_at"),
     Column("expires_at", MOMENT, nullable=False),
