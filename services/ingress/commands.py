@@ -27,6 +27,8 @@ from shared.targets import Allowed, target_of
 
 DEFAULT_WAIT_SECONDS = 10.0
 MAX_WAIT_SECONDS = 60.0
+# What a reply takes beyond the time a command waits by itself.
+REPLY_SECONDS = 5.0
 # How long a UUIDv7 nobody has recorded may belong to a command that is still on its way, through any ingress.
 _ON_ITS_WAY_SECONDS = 600
 
@@ -144,11 +146,13 @@ class CommandDoor:
         new_key = self._access.new_key(spec, document, caller, given["message_id"])
         if new_key is not None:
             data = new_key.hashed(document)
+        # Some commands wait by themselves; whoever does not say how long he waits would miss their answer.
+        usual = max(DEFAULT_WAIT_SECONDS, getattr(asked, "wait_s", 0) + REPLY_SECONDS)
         del document, asked  # not carried through the wait for the reply
         call.notes.update(command=spec.name, message_id=given["message_id"], caller=caller.name)
         call_back = given.pop("callback_url", None) if spec.reads else None
         message = outgoing.command(spec, given, data, call.traceparent)
-        patience = min(DEFAULT_WAIT_SECONDS if wait is None else wait, MAX_WAIT_SECONDS)
+        patience = min(usual if wait is None else wait, MAX_WAIT_SECONDS)
         if spec.reads:
             # A reading command leaves no trace to ask after, so "don't wait" can't be meant.
             reply: bytes | None = await self._intake.query(spec, message, patience or DEFAULT_WAIT_SECONDS)
