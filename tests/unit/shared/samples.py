@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel
 
 from shared.messages import COMMANDS, EVENTS, JsonText, encode_command
+from shared.messages.batch import BatchedCommand
 from shared.messages.envelope import Event
 
 MOMENT = "2026-01-02T03:04:05.000006Z"
@@ -70,6 +71,8 @@ def sample(annotation: Any, name: str) -> Any:
         return annotation(3)
     if annotation is Any:
         return {"any": "JSON"}
+    if annotation is BatchedCommand:
+        return BatchedCommand(command="get_session", data={"session_id": "s1"})
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation(**fields(annotation))
     raise TypeError(f"no sample of {annotation!r} for {name!r}: teach tests/unit/shared/samples.py")
@@ -89,6 +92,10 @@ def _constrained(annotation: Any, constraints: Any, name: str) -> Any:
         for each in constraints:
             ge = each.ge if isinstance(each, annotated_types.Ge) else getattr(each, "ge", None)
             value = max(value, ge) if isinstance(ge, int) else value
+    if isinstance(value, float):
+        for each in constraints:
+            le = each.le if isinstance(each, annotated_types.Le) else getattr(each, "le", None)
+            value = min(value, float(le)) if le is not None else value
     return value
 
 
