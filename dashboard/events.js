@@ -5,8 +5,9 @@ import { webhookSummary } from "./webhooks.js";
 
 // Types offered in the filter before any event was seen.
 export const KNOWN_TYPES = [
-  "session_created", "session_paused", "session_resumed", "session_completed", "conversation_chunk_added",
-  "memory_update", "task_created", "task_claimed", "task_completed", "webhook", "llm_conversation_insight",
+  "session_created", "session_paused", "session_resumed", "session_completed", "session_failed",
+  "conversation_chunk_added", "action_logged", "response_logged", "state_updated", "goal_added", "goal_updated",
+  "agent_spawned", "agent_completed", "artifact_added", "memory_update", "task_created", "task_claimed", "task_completed", "webhook", "llm_conversation_insight",
   "dead_letter_added",
 ];
 
@@ -16,7 +17,8 @@ const ENVELOPE = new Set([
 ]);
 
 const AREAS = [
-  ["session_", "session"], ["conversation_", "chunk"], ["memory_", "memory"], ["task_", "task"],
+  ["session_", "session"], ["action_", "session"], ["response_", "session"], ["state_", "session"], ["goal_", "session"],
+  ["artifact_", "session"], ["agent_spawned", "session"], ["agent_completed", "session"], ["conversation_", "chunk"], ["memory_", "memory"], ["task_", "task"],
   ["webhook", "webhook"], ["llm_", "insight"], ["chat_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
   ["agent_", "agent"],
 ];
@@ -26,7 +28,9 @@ export const areaOf = (type) => AREAS.find(([prefix]) => type.startsWith(prefix)
 
 const LAST_WORDS = {
   memory_update: "updated", conversation_chunk_added: "chunk", llm_conversation_insight: "insight",
-  dead_letter_added: "dead_letter", event_log_recreated: "event_log",
+  dead_letter_added: "dead_letter", event_log_recreated: "event_log", action_logged: "action",
+  response_logged: "response", state_updated: "state", artifact_added: "artifact", goal_added: "goal_added",
+  goal_updated: "goal_updated", agent_spawned: "agent_spawned", agent_completed: "agent_completed",
 };
 const TOPIC_ROOTS = { chunk: "session", insight: "session", system: "system" };
 
@@ -46,7 +50,8 @@ export function topicOf(event) {
 const MADE_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 const SUBJECTS = {
-  session: (e) => e.session?.title || e.session?.session_id,
+  session: (e) => e.session?.title || e.session?.session_id || e.action?.type || e.response?.type || e.goal?.description
+    || e.agent?.type || e.artifact?.name || e.session_id,
   chunk: (e) => join("/", e.chunk?.format, MADE_ID.test(e.chunk?.chunk_id) ? "" : e.chunk?.chunk_id),
   memory: (e) => join("/", e.exchange?.type, e.exchange?.key),
   task: (e) => join("/", e.task?.agent_name, e.task?.task_type),
@@ -63,7 +68,17 @@ const SUMMARIES = {
   session_resumed: (e) => e.reason || "resumed",
   session_completed: (e) => e.summary || join(" · ", "completed", plural(e.session?.conversation_chunk_count, "chunk"),
     plural(e.session?.memory_count, "memory", "memories"), plural(e.session?.task_count, "task")),
+  session_failed: (e) => e.reason || "failed",
+  session_archived: () => "put away",
   conversation_chunk_added: (e) => e.chunk.content,
+  action_logged: ({ action: a }) => text(a.details),
+  response_logged: ({ response: r }) => text(r.content) || text(r.details),
+  state_updated: (e) => text(e.patch),
+  goal_added: ({ goal: g }) => join(" · ", g.status, `priority ${g.priority}`),
+  goal_updated: ({ goal: g }) => join(" · ", g.status, `priority ${g.priority}`),
+  agent_spawned: ({ agent: a }) => join(" · ", "spawned", a.description),
+  agent_completed: ({ agent: a }) => join(" · ", a.status, text(a.result)),
+  artifact_added: ({ artifact: a }) => a.content,
   memory_update: ({ exchange: m }) => join(" ", m.version > 1 ? `v${m.version}` : "", text(m.content)),
   task_created: ({ task: t }) => t.description || text(t.input_data) || `waits for ${t.agent_name}`,
   task_claimed: ({ task: t }) => join(" · ", `claimed by ${t.claimed_by ?? "a worker"}`, attempt(t)),

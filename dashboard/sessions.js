@@ -21,6 +21,9 @@ const COUNTED = {
   conversation_chunk_added: () => ({ conversation_chunk_count: 1 }),
   memory_update: (event) => (event.exchange?.version > 1 ? {} : { memory_count: 1 }),
   task_created: () => ({ task_count: 1 }),
+  artifact_added: () => ({ artifact_count: 1 }),
+  action_logged: () => ({ action_count: 1 }),
+  response_logged: () => ({ response_count: 1 }),
 };
 
 let credential = "";
