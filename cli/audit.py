@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.calling import calling
+from cli.calling import calling, given
 from cli.options import All, AsJson, Cursor, Limit, OfSession
 from cli.screen import EXIT_CODES, fail, harmless, out
 
@@ -47,7 +47,6 @@ def audit(
     Example: `switchyard audit --key ci --since 2h`
     """
     from cli.pages import Paging, print_list
-    from cli.sessions import given
     from cli.tables import Column
 
     if follow and (until or cursor or all):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -42,3 +42,8 @@ def end(error: "CallFailed", *, as_json: bool = False, missing: str = "") -> NoR
     if hint := error.hint or (missing if error.status == 404 else ""):
         err.print(hint, markup=False)
     raise typer.Exit(error.exit_code)
+
+
+def given(**members: Any) -> dict[str, Any]:
+    """Those members of a command's data that were given."""
+    return {name: value for name, value in members.items() if value is not None}

@@ -117,13 +117,13 @@ class Client:
         answer: dict[str, Any] = json.loads(self.run(name, data, message_id=message_id))
         return answer
 
-    def result(self, name: str, data: Mapping[str, Any] | bytes) -> bytes:
+    def result(self, name: str, data: Mapping[str, Any] | bytes, *, wait_s: float = 10) -> bytes:
         """A command's result as text; CallFailed also when no reply came in time."""
-        text = self.run(name, data)
+        text = self.run(name, data, wait_s=wait_s)
         answer = json.loads(text)
         if answer.get("status") == "accepted" and answer.keys() == {"message_id", "status"}:
             raise CallFailed(
-                f"{name} was accepted as {answer['message_id']}, but no worker has answered in 10 s; it will be done",
+                f"{name} was accepted as {answer['message_id']} and will be done; no worker answered in {wait_s:g} s",
                 hint="`switchyard status` shows what is away.",
             )
         return text

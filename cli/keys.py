@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.calling import calling
+from cli.calling import calling, given
 from cli.options import All, AsJson, Cursor, Limit
 from cli.screen import EXIT_CODES, err, out
 
@@ -50,7 +50,6 @@ def create(
 
     from cli.client import CallFailed
     from cli.pages import print_json
-    from cli.sessions import given
 
     message_id = message_id or str(uuid4())
     data = given(name=name, scopes=scope, sessions=session or None, topics=topic or None, rate_per_minute=rate)
@@ -76,7 +75,6 @@ def list_(limit: Limit = 50, cursor: Cursor = None, all: All = False, json: AsJs
     Example: `switchyard keys list`
     """
     from cli.pages import Paging, print_list
-    from cli.sessions import given
     from cli.tables import Column
 
     columns = [

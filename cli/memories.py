@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.calling import calling
+from cli.calling import calling, given
 from cli.options import All, AsJson, Cursor, Limit, OfSession, SessionId, Yes
 from cli.screen import EXIT_CODES, confirm, fail, out
-from cli.sessions import given
 
 app = typer.Typer(
     name="memories",

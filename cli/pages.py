@@ -4,12 +4,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import typer
 from rich.text import Text
 
 from cli.screen import err, out, progress
-from cli.tables import Column, in_full, print_table
+from cli.tables import Column, in_full, items, member, print_table
 
 # A page: up to so many entries after a cursor, as the API's text.
 Ask = Callable[[int, str | None], bytes]
@@ -76,9 +75,9 @@ def _print_lines(entries: Iterator[bytes], noun: str) -> None:
 def _all_entries(ask: Ask, noun: str, cursor: str | None) -> Iterator[bytes]:
     """The text of each entry of all pages from a cursor on."""
     while True:
-        page = msgspec.json.decode(ask(_LARGEST_PAGE, cursor), type=dict[str, msgspec.Raw])
-        yield from map(bytes, msgspec.json.decode(page[noun], type=list[msgspec.Raw]))
-        cursor = msgspec.json.decode(page["next"], type=str | None)
+        page = ask(_LARGEST_PAGE, cursor)
+        yield from items(page, noun)
+        cursor = json.loads(member(page, "next"))
         if cursor is None:
             return
 

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.calling import calling
+from cli.calling import calling, given
 from cli.options import All, AsJson, Cursor, Limit, OfSession
 from cli.screen import EXIT_CODES
-from cli.sessions import given
 
 app = typer.Typer()
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.calling import calling
+from cli.calling import calling, given
 from cli.options import All, AsJson, Cursor, Limit, SessionId
 from cli.screen import EXIT_CODES, err, out
 
@@ -176,11 +176,6 @@ def state(session: SessionId, json: AsJson = False) -> None:
         return
     print_pretty(member(text, "state"))
     err.print(f"version {jsons.loads(text)['version']}", style="dim")
-
-
-def given(**members: Any) -> dict[str, Any]:
-    """Those members of a command's data that were given."""
-    return {name: value for name, value in members.items() if value is not None}
 
 
 def _move(command: str, session: str, json: bool, **data: Any) -> None:

@@ -151,6 +151,11 @@ def member(text: bytes, name: str) -> bytes:
     return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[name])
 
 
+def items(text: bytes, name: str) -> list[bytes]:
+    """The JSON of each item of a list that is a member of an object, as it came."""
+    return [bytes(item) for item in msgspec.json.decode(member(text, name), type=list[msgspec.Raw])]
+
+
 def in_full(value: bytes) -> str:
     """A JSON value of any length: text as it is, anything else with a line for each member."""
     if value.lstrip().startswith(b'"'):

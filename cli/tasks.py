@@ -5,14 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.calling import calling
+from cli.calling import calling, given
 from cli.options import All, AsJson, Cursor, Limit, OfSession, Yes
-from cli.screen import EXIT_CODES, confirm, fail, out
-from cli.sessions import given
+from cli.screen import EXIT_CODES, confirm, err, fail, out
 
 app = typer.Typer(
     name="tasks",
-    help="List tasks, look at one, put one into the queue, cancel it or have it tried again.",
+    help="List tasks, look at one, put one into the queue, take one, cancel it or have it tried again.",
     no_args_is_help=True,
     epilog=EXIT_CODES,
 )
@@ -133,6 +132,50 @@ def add(
         return
     task = jsons.loads(text)["task"]
     out.print(f"Task {task['task_id']} for {task['agent_name']} is {task['status']}.", markup=False)
+
+
+@app.command(epilog=EXIT_CODES)
+def claim(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose queue to take from.")],
+    worker: Annotated[str | None, typer.Option(help="Who takes it; else this machine and process.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many at most.")] = 1,
+    wait: Annotated[float, typer.Option(min=0, max=30, help="Seconds to wait for one.")] = 0,
+    capability: Annotated[list[str] | None, typer.Option(help="What the worker can do; may be given again.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Take the next tasks of an agent's queue, each with the token of a lease of 60 s.
+
+    What became of it is sent with `switchyard send complete_task` or `fail_task`.
+
+    Example: `switchyard tasks claim researcher --worker laptop`
+    """
+    import os
+    import socket
+
+    from cli.pages import print_json
+    from cli.tables import items, print_card
+
+    data = given(
+        agent_name=agent,
+        worker_id=worker or f"{socket.gethostname()}-{os.getpid()}",
+        count=count,
+        wait_s=wait or None,
+        capabilities=capability,
+    )
+    with calling(as_json=json) as client:
+        text = client.result("claim_task", data, wait_s=wait + 10)
+    if json:
+        print_json(text)
+        return
+    tasks = items(text, "tasks")
+    if not tasks:
+        err.print(f"Nothing waits for {agent}.", style="dim", markup=False)
+    for task in tasks:
+        print_card(
+            task,
+            first=("task_id", "lease_token", "lease_expires", "session_id", "task_type", "description"),
+            blocks=("input_data",),
+        )
 
 
 @app.command(epilog=EXIT_CODES)

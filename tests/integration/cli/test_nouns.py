@@ -79,15 +79,14 @@ def test_a_memory_is_stored_found_read_and_forgotten(shell, new_session):
     stale = shell.run("memories", "store", session, "plan", "x", "--if-version", "1")
     assert (stale.exit_code, "409 conflict" in stale.stderr) == (1, True)
     assert shell.do("memories", "forget", session, "plan", "--yes") == "Memory plan of minded is forgotten.\n"
-    assert shell.run("memories", "show", session, "plan").exit_code == 4 or "PostgreSQL" not in shell.do(
-        "memories", "show", session, "plan"
-    )
+    gone = shell.run("memories", "show", session, "plan")
+    assert (gone.exit_code, "was forgotten" in gone.stderr) == (4, True)
     assert "(forgotten)" in shell.do("memories", "history", session, "plan")
 
 
 def test_meaning_without_an_endpoint_is_refused_with_the_reason(shell, new_session):
     refused = shell.run("memories", "search", "engines", "--meaning", "--session", new_session("senseless"))
-    assert refused.exit_code in (1, 3)
+    assert refused.exit_code == 3
     assert "SWITCHYARD_EMBEDDINGS_URL" in refused.stderr
 
 
@@ -100,7 +99,7 @@ def test_search_finds_what_sessions_keep(shell, new_session):
     assert "the zeppelin <leaks> again" in shell.do("search", "zeppelin", "--kind", "chunk", width=120)
 
 
-def test_a_task_is_added_shown_cancelled_and_tried_again(shell, new_session):
+def test_a_task_is_added_shown_cancelled_or_claimed(shell, new_session):
     session = new_session("busy")
     words = [session, "researcher", "summarize", "-d", "Sum up", "--input", '{"pages": 1e1}', "--priority", "7"]
     task = shell.json("tasks", "add", *words)["task"]
@@ -110,8 +109,12 @@ def test_a_task_is_added_shown_cancelled_and_tried_again(shell, new_session):
     assert '"pages": 1e1' in shell.do("tasks", "show", task["task_id"])
     assert shell.do("tasks", "cancel", task["task_id"], "--yes") == f"Task {task['task_id']} is cancelled.\n"
     again = shell.run("tasks", "retry", task["task_id"])
-    assert again.exit_code in (0, 1)
-    assert task["task_id"] in again.output or "409 conflict" in again.stderr
+    assert (again.exit_code, "409 conflict" in again.stderr) == (1, True)
+    other = shell.json("tasks", "add", session, "codex", "read", "--input", '{"pages": 1e1}')["task"]
+    claimed = shell.do("tasks", "claim", "codex", "--worker", "me")
+    assert re.search(rf"task id +{other['task_id']}\nlease token +\S", claimed)
+    assert '"pages": 1e1' in claimed
+    assert "Nothing waits for codex." in shell.run("tasks", "claim", "codex").stderr
     bad = shell.run("tasks", "add", session, "researcher", "x", "--input", "{")
     assert (bad.exit_code, "--input: this is not JSON" in bad.stderr) == (2, True)
 
