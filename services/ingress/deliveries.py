@@ -73,6 +73,21 @@ def delivery_router(commands: CommandDoor, access: Access, bodies: BodyReader) -
     async def get_delivery(request: Request, delivery_id: Annotated[str, Path(max_length=255)]) -> Response:
         return await run(request, "get_delivery", encode({"delivery_id": delivery_id}), "read")
 
+    @routes.post(
+        "/api/deliveries/{delivery_id:path}/redeliver",
+        tags=["deliveries"],
+        operation_id="redeliver_delivery",
+        summary="Tell of a webhook delivery again: its event under a new message id, marked `redelivered`",
+        response_class=Response,
+        responses={
+            200: json_response("told again", result_members(spec_of("redeliver_delivery"))),
+            202: accepted_response(),
+        },
+        openapi_extra=SECURED,
+    )
+    async def redeliver_delivery(request: Request, delivery_id: Annotated[str, Path(max_length=255)]) -> Response:
+        return await run(request, "redeliver_delivery", encode({"delivery_id": delivery_id}), "publish")
+
     @routes.get(
         "/api/dead-letters",
         tags=["dead letters"],

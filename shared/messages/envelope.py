@@ -85,8 +85,8 @@ class Event(BaseModel):
         return encode({k: v for k, v in self.__dict__.items() if v is not None or k not in OPTIONAL})
 
 
-# Members of the envelope that are left out when they are not set.
-OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq", "traceparent"})
+# Members that are left out when they are not set.
+OPTIONAL = frozenset({"session_id", "sidebar_id", "correlation_id", "session_seq", "traceparent", "redelivered"})
 _UNSAFE_IN_TOPIC = str.maketrans({".": "_", "*": "_", "#": "_", " ": "_"})
 
 

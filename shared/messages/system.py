@@ -77,6 +77,13 @@ class ListDeliveries(CommandData):
     cursor: Cursor | None = None
 
 
+@command("session", result={"delivery": Delivery, "message_id": str}, public=False, needs_session=False)
+class RedeliverDelivery(CommandData):
+    """Tell of a webhook delivery again: its event under a new message id, marked `redelivered`."""
+
+    delivery_id: Id
+
+
 @command("session", result={"status": str, "result": dict[str, Any], "error": dict[str, Any]}, reads=True, public=False)
 class GetCommand(CommandData):
     """What became of a command: done with its result, or failed with its error; with `caller`, only of that key's."""
@@ -139,6 +146,8 @@ class Webhook(Event):
     action: str | None
     delivery_id: str
     payload: JsonText
+    # Told again because somebody asked for it.
+    redelivered: Literal[True] | None = None
 
 
 class DeadLetterAdded(Event):

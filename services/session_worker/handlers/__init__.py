@@ -21,6 +21,7 @@ HANDLERS: dict[str, Handler] = {
     **conversation.HANDLERS,
     **states.HANDLERS,
     **artifacts.HANDLERS,
+    **deliveries.HANDLERS,
     **dead_letters.HANDLERS,
     **keys.HANDLERS,
     **transfer.HANDLERS,

@@ -1,13 +1,13 @@
-"""Recording verified webhooks."""
+"""Recording verified webhooks, and telling of them again."""
 
 from datetime import UTC, datetime
 
 from services.session_worker import store
-from shared.bus.commit import BatchHandler, Reply
+from shared.bus.commit import BatchHandler, Handler, Reply
 from shared.database import Transaction
-from shared.errors import Rejected
+from shared.errors import Rejected, not_found
 from shared.messages import Command, rfc3339
-from shared.messages.system import Delivery, ReceiveWebhook, Webhook
+from shared.messages.system import Delivery, ReceiveWebhook, RedeliverDelivery, Webhook
 
 
 async def receive_webhook(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
@@ -25,6 +25,20 @@ async def receive_webhook(tx: Transaction, commands: list[Command]) -> list[Repl
             # The reply is kept for days, so it does not repeat the payload.
             replies.append(Reply({"delivery": delivery.model_copy(update={"payload": None})}, [_webhook(delivery)]))
     return replies
+
+
+async def redeliver_delivery(tx: Transaction, command: Command) -> Reply:
+    """Tell of a recorded webhook again, for listeners that have missed or mishandled it."""
+    asked: RedeliverDelivery = command.data
+    delivery = await store.deliveries.find_delivery(tx, asked.delivery_id)
+    if delivery is None:
+        raise not_found("delivery", asked.delivery_id)
+    event = _webhook(delivery)
+    event.redelivered = True
+    # Whoever asks for it, the text came from outside.
+    event.trust = "untrusted"
+    told = delivery.model_copy(update={"payload": None})
+    return Reply({"delivery": told, "message_id": event.message_id}, [event])
 
 
 def _delivery(command: Command, received: str) -> Delivery:
@@ -51,4 +65,5 @@ def _webhook(delivery: Delivery) -> Webhook:
     )
 
 
+HANDLERS: dict[str, Handler] = {"redeliver_delivery": redeliver_delivery}
 BATCH_HANDLERS: dict[str, BatchHandler] = {"receive_webhook": receive_webhook}

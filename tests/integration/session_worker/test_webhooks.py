@@ -107,3 +107,21 @@ def test_what_became_of_a_command_is_told_as_it_was_replied(worker):
     answer = worker.ask("get_command", message_id=failed.message_id)
     assert (answer["status"], answer["error"]["code"]) == ("failed", "conflict")
     assert worker.ask("get_command", message_id="none")["code"] == "not_found"
+
+
+def test_a_delivery_is_told_again_as_the_same_untrusted_event_with_another_id(worker):
+    (first,) = worker.outcomes(a_webhook(worker, action="opened"))
+    asked = worker.command("redeliver_delivery", {"delivery_id": "d1"})
+    (again,) = worker.outcomes(asked)
+    before, after = json.loads(first.events[0].body), json.loads(again.events[0].body)
+    assert f'"payload":{PAYLOAD}' in again.events[0].body
+    assert again.events[0].routing_key == "webhook.github.push"
+    assert (after["redelivered"], after["trust"], after["correlation_id"]) == (True, "untrusted", asked.message_id)
+    assert after["message_id"] == json.loads(again.reply)["result"]["message_id"] != before["message_id"]
+    assert "redelivered" not in before
+    assert before.keys() <= after.keys()
+    assert b"zeta" not in again.reply
+
+
+def test_a_delivery_nobody_knows_is_not_told_again(worker):
+    assert worker.do("redeliver_delivery", delivery_id="nothing")["code"] == "not_found"
