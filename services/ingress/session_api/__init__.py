@@ -11,7 +11,7 @@ from services.ingress.access import Access
 from services.ingress.bodies import BodyReader
 from services.ingress.commands import CommandDoor
 from services.ingress.schemas import ERRORS
-from services.ingress.session_api import actions, sessions, states
+from services.ingress.session_api import actions, search, sessions, states
 from services.ingress.session_api.door import SessionDoor
 from services.ingress.session_api.segments import SegmentRoute
 
@@ -23,4 +23,5 @@ def session_router(commands: CommandDoor, access: Access, bodies: BodyReader) ->
     sessions.add_routes(routes, door)
     actions.add_routes(routes, door)
     states.add_routes(routes, door)
+    search.add_routes(routes, door)
     return routes

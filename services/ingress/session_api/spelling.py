@@ -16,7 +16,7 @@ _UNDERSCORE = re.compile(r"_([a-z0-9])")
 
 # Results that are one noun, and those that are lists of one.
 _NOUNS = ("session", "action", "response", "goal", "agent", "stats")
-_LISTS = ("sessions", "actions", "responses")
+_LISTS = ("sessions", "actions", "responses", "hits")
 
 
 def snake(name: str) -> str:

@@ -123,3 +123,19 @@ async def test_a_guarded_patch_carries_its_versions(doors: Doors) -> None:
 async def test_other_methods_are_405(doors: Doors) -> None:
     for method, path in (("DELETE", "/api/state/s1"), ("PUT", "/api/actions/s1"), ("GET", "/api/sessions")):
         assert (await doors.send(method, path, headers=WITH_KEY)).status == 405
+
+
+async def test_a_delivery_is_told_again_by_who_may_publish(doors: Doors) -> None:
+    got = await doors.post("/api/deliveries/a/b/redeliver", b"", WITH_KEY)
+    assert got.status == 202
+    (kept,) = await doors.kept()
+    assert (kept["command"], kept["data"]) == ("redeliver_delivery", {"delivery_id": "a/b"})
+    reader = {"Authorization": f"Bearer {sign(SECRET, 'api', {'name': 'r', 'scopes': ['read']}, ttl_s=60)}"}
+    refused = await doors.post("/api/deliveries/a/redeliver", b"", reader)
+    assert (refused.status, refused.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("query", ["", "q=", f"q={'x' * 1001}", "q=x&limit=0", "q=x&kinds=film", "q=x&sessionId="])
+async def test_a_search_that_asks_wrongly_is_refused_as_a_problem(doors: Doors, query: str) -> None:
+    got = await doors.send("GET", "/api/search", b"", WITH_KEY, query=query)
+    assert (got.status, got.json()["code"]) == (422, "invalid")
