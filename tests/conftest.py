@@ -105,31 +105,31 @@ def template(postgres: Postgres) -> str:
 @pytest.fixture
 def database_url(postgres: Postgres, template: str) -> Iterator[str]:
     """A fresh, migrated database for one test."""
-    yield from _copy(postgres, template)
+    yield from copy_of(postgres, template)
 
 
 @pytest.fixture(scope="module")
 def module_database_url(postgres: Postgres, template: str) -> Iterator[str]:
     """A fresh, migrated database for one module."""
-    yield from _copy(postgres, template)
+    yield from copy_of(postgres, template)
 
 
 @pytest.fixture(scope="session")
 def empty_database_url(postgres: Postgres) -> Iterator[str]:
     """A database without tables, for tests of the migrations."""
-    yield from _copy(postgres, "template1")
+    yield from copy_of(postgres, "template1")
 
 
 @pytest.fixture(scope="module")
 def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     """A fresh virtual host for one module."""
-    yield from _vhost(rabbitmq)
+    yield from vhost_of(rabbitmq)
 
 
 @pytest.fixture
 def fresh_amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     """A fresh virtual host for one test (10 ms)."""
-    yield from _vhost(rabbitmq)
+    yield from vhost_of(rabbitmq)
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +137,7 @@ def stack(
     module_database_url: str, amqp_url: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Stack]:
     """Every service, on the run's servers with a database and a virtual host of the module's own."""
-    environment = free_environment(DATABASE_URL=module_database_url, AMQP_URL=amqp_url)
-    data = tmp_path_factory.mktemp("stack")
-    with Stack(data, environment) as running:
-        yield running
-    if request.session.testsfailed:
-        sys.stderr.write(f"--- end of the stack's log ---\n{last_lines(data / 'stack.log', 60)}\n")
+    yield from running_stack(module_database_url, amqp_url, tmp_path_factory, request)
 
 
 @pytest.fixture
@@ -161,6 +156,18 @@ def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
     yield make
     for one in made:
         one.stop()
+
+
+def running_stack(
+    database_url: str, amqp_url: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stack]:
+    """Every service on these servers; when tests have failed, the end of its log is shown."""
+    environment = free_environment(DATABASE_URL=database_url, AMQP_URL=amqp_url)
+    data = tmp_path_factory.mktemp("stack")
+    with Stack(data, environment) as running:
+        yield running
+    if request.session.testsfailed:
+        sys.stderr.write(f"--- end of the stack's log ---\n{last_lines(data / 'stack.log', 60)}\n")
 
 
 def require_rabbitmq() -> None:
@@ -191,7 +198,8 @@ def migrate(url: str) -> None:
         raise LocalError(f"the migrations failed:\n{done.stdout}{done.stderr}")
 
 
-def _copy(server: Postgres, template: str) -> Iterator[str]:
+def copy_of(server: Postgres, template: str) -> Iterator[str]:
+    """A database of one's own, copied from another; it goes with the iterator."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
@@ -200,7 +208,8 @@ def _copy(server: Postgres, template: str) -> Iterator[str]:
         connection.execute(f"drop database {name} with (force)")
 
 
-def _vhost(server: RabbitMQ) -> Iterator[str]:
+def vhost_of(server: RabbitMQ) -> Iterator[str]:
+    """A virtual host of one's own; it goes with the iterator."""
     name = f"test-{next(_numbers)}"
     _manage(server, "PUT", f"/api/vhosts/{name}")
     yield server.vhost_url(name)

@@ -13,7 +13,10 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from cli.local.postgres import Postgres
+from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
+from tests.conftest import copy_of, running_stack, vhost_of
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 
@@ -106,9 +109,23 @@ class Listener:
         return False
 
 
+@pytest.fixture(scope="package")
+def stack(
+    postgres: Postgres,
+    template: str,
+    rabbitmq: RabbitMQ,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Stack]:
+    """Every service, started once for all of these tests, which therefore name sessions and keys of their own."""
+    for database_url in copy_of(postgres, template):
+        for amqp_url in vhost_of(rabbitmq):
+            yield from running_stack(database_url, amqp_url, tmp_path_factory, request)
+
+
 @pytest.fixture
 def doors(stack: Stack) -> Iterator[Doors]:
-    """The doors of the module's stack."""
+    """The doors of the stack."""
     doors = Doors(stack)
     yield doors
     doors.http.close()

@@ -1,7 +1,7 @@
 """How each public command is brought to succeed: what must be there before it, its data, and what its result must hold.
 
-In data `$session` is a session of the scenario's own, `$own` a text nobody else has, `$task` and `$lease` those of the
-task that was delegated or claimed before, and so on for whatever a step `remembers`.
+In data `$session` and `$copy` are sessions of the scenario's own, `$own` a text nobody else has, `$task` and `$lease`
+those of the task that was delegated or claimed before, and so on for whatever a step `remembers`.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +52,14 @@ FAILED = Step("fail_task", {"task_id": "$task", "lease_token": "$lease", "error_
 WAITS = (OPENED, REGISTERED, DELEGATED)
 HELD = (*WAITS, CLAIMED)
 LEASE = {"task_id": "$task", "lease_token": "$lease"}
+COPY = Step("create_session", {"session_id": "$copy"})
 KEY = Step("create_key", {"name": "$own", "scopes": ["read"]})
+
+
+def exported(kind: str) -> Step:
+    """The session's records of a kind, remembered as `$records`."""
+    return Step("export_records", {"session_id": "$session", "kind": kind}, {"$records": "records"})
+
 
 SCENARIOS: dict[str, Scenario] = {
     # Sessions
@@ -78,6 +85,7 @@ SCENARIOS: dict[str, Scenario] = {
     "complete_agent": Scenario((OPENED, SPAWNED)),
     "search": Scenario((OPENED, REMEMBERED, MADE), {"q": "queue", "session_id": "$session"}, finds=("hits",)),
     "get_timeline": Scenario((OPENED, ACTED), {"session_id": "$session"}, finds=("entries",)),
+    "export_records": Scenario((OPENED, ACTED), finds=("records",)),
     "batch": Scenario(
         data={
             "commands": [
@@ -109,7 +117,17 @@ SCENARIOS: dict[str, Scenario] = {
     "register_agent": Scenario(data={"name": "$own", "type": "reviewer", "capabilities": ["review"]}),
     "list_agents": Scenario(finds=("agents",)),
     # What admins do
-    "import_tasks": Scenario((OPENED,)),
+    "import_session": Scenario(),
+    "import_records": Scenario(
+        (OPENED, ACTED, exported("action"), COPY), {"session_id": "$copy", "kind": "action", "records": "$records"}
+    ),
+    "import_memories": Scenario(
+        (OPENED, REMEMBERED, exported("memory"), COPY), {"session_id": "$copy", "records": "$records"}
+    ),
+    "import_tasks": Scenario(
+        (*WAITS, Step("list_tasks", {"session_id": "$session"}, {"$tasks": "tasks"})),
+        {"session_id": "$session", "tasks": "$tasks"},
+    ),
     "list_callbacks": Scenario(data={"status": "failed"}),
     "create_key": Scenario(data={"name": "$own", "scopes": ["read"], "rate_per_minute": 600}),
     "list_keys": Scenario((KEY,), finds=("keys",)),
@@ -124,7 +142,7 @@ class Stage:
     def __init__(self, name: str, own: str) -> None:
         self.name = name
         self.scenario = SCENARIOS[name]
-        self.known = {"$session": own, "$own": own}
+        self.known: dict[str, Any] = {"$session": own, "$own": own, "$copy": f"{own}-copy"}
 
     def prepare(self, run: Callable[[str, Data], Data]) -> Data:
         """Run the steps before the command; returns the command's data."""
