@@ -1,8 +1,9 @@
 """What the task worker is told from outside, beside what every service is."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from shared.settings import Settings
+from shared.targets import Allowed
 
 
 class TaskWorkerSettings(Settings):
@@ -25,3 +26,9 @@ class TaskWorkerSettings(Settings):
         alias="SWITCHYARD_CALLBACK_ALLOW",
         description="targets of callbacks that are allowed though they are not public: hosts, addresses, networks",
     )
+
+    @field_validator("callback_allow")
+    @classmethod
+    def _names_targets(cls, setting: str) -> str:
+        Allowed.of(setting)
+        return setting

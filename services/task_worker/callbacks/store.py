@@ -120,7 +120,7 @@ async def list_callbacks(
 ) -> list[Callback]:
     """Up to `limit` callbacks after a sort key, the newest first, with their attempts.
 
-    By callbacks_by_task, callbacks_by_message or callbacks_newest.
+    By callbacks_by_task, callbacks_by_message, callbacks_by_status or callbacks_newest.
     """
     created, identifier = after or (None, None)
     values = {**wanted._asdict(), "created": created, "id": identifier, "limit": limit}

@@ -36,9 +36,10 @@ _CLAIM: LiteralString = """
     ), candidates as materialized (
         select task_id, place from numbered order by place limit %(window)s
     ), taken as materialized (
-        select tasks.id as task_id, place from candidates join tasks on tasks.id = task_id
-        where claimable order by place limit %(count)s
-        for update of tasks skip locked
+        select task_id, place from (select * from candidates order by place) as candidate, lateral (
+            -- Said so that the primary key serves: a plan from when none waited would read tasks_queue whole.
+            select from tasks where id = task_id and claimable::int = 1 for update skip locked
+        ) as locked limit %(count)s
     ), leased as (
         select task_id, row_number() over (order by place) as number from taken
     ), claimed as (

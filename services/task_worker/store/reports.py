@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import LiteralString, NamedTuple
 
 from services.task_worker.store.rows import COLUMNS, claimed_task_of, json_rows, rest_of, run, task_of
-from services.task_worker.tasks import LEASE_SECONDS, may_become
+from services.task_worker.tasks import IN_HAND, LEASE_SECONDS, may_become
 from shared.database import Transaction
 from shared.messages.task import ClaimedTask, Task
 
@@ -25,7 +25,7 @@ _REPORTS: LiteralString = """
     from json_to_recordset(%(reports)s) as report (
         at int, task_id text, lease_token text, session_id text, output_data text
     )
-    where tasks.id = report.task_id and tasks.lease_token = report.lease_token and lease_expires is not null
+    where tasks.id = report.task_id and tasks.lease_token = report.lease_token and status = any (%(before)s)
         and (deadline is null or deadline > statement_timestamp())
         and (report.session_id is null or report.session_id = tasks.session_id)
 """
@@ -35,7 +35,7 @@ _COMPLETE: LiteralString = f"""
     update tasks set
         status = 'completed', output_data = report.output_data::json, completed = statement_timestamp(),
         error_message = null, lease_expires = null
-    {_REPORTS} and status = any (%(before)s)
+    {_REPORTS}
     returning {COLUMNS}, report.at,
         exists (select from agents where agents.name = tasks.agent_name and max_concurrent > 0)
 """  # noqa: S608
@@ -43,7 +43,7 @@ _COMPLETE: LiteralString = f"""
 # Begun. No index holds what changes.
 _START: LiteralString = f"""
     update tasks set status = 'running', started = statement_timestamp()
-    {_REPORTS} and status = any (%(before)s)
+    {_REPORTS}
     returning {COLUMNS}, report.at
 """  # noqa: S608
 
@@ -69,7 +69,7 @@ async def start_tasks(tx: Transaction, reports: Sequence[Report]) -> dict[int, T
 
 async def extend_leases(tx: Transaction, reports: Sequence[Report]) -> dict[int, ClaimedTask]:
     """Extend the leases that hold; the tasks by `at`. Each task may be named once."""
-    rows = await run(tx, _HEARTBEAT, reports=_rows(reports), seconds=float(LEASE_SECONDS))
+    rows = await run(tx, _HEARTBEAT, reports=_rows(reports), before=sorted(IN_HAND), seconds=float(LEASE_SECONDS))
     return {rest_of(row)[2]: claimed_task_of(row) for row in rows}
 
 
