@@ -27,6 +27,7 @@ def upgrade() -> None:
         create index callbacks_due on callbacks (next_attempt) where status = 'pending';
         create index callbacks_finished on callbacks (finished) where finished is not null;
         create index callbacks_newest on callbacks (created desc, id desc);
+        create index callbacks_by_status on callbacks (status, created desc, id desc);
         create index callbacks_by_message on callbacks (message_id, created desc, id desc);
         create index callbacks_by_task on callbacks (task_id, created desc, id desc) where task_id is not null;
 

@@ -12,18 +12,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from services.ingress import outgoing
 from services.ingress.access import Access
-from services.ingress.bodies import LIMIT, BodyReader
+from services.ingress.bodies import LIMIT, RECORDS_LIMIT, BodyReader
+from services.ingress.callbacks import check_targets, send_callback
 from services.ingress.calls import Call
 from services.ingress.intake import Intake
 from services.ingress.prefer import wait_of
 from services.ingress.problems import Answer, from_error
 from shared.auth import Caller
 from shared.errors import Rejected, invalid
-from shared.messages import CommandSpec, JsonText, check_json, encode, new_id, spec_of
+from shared.messages import CommandSpec, check_json, encode, new_id, spec_of
 from shared.messages.callbacks import CallbackUrl
 from shared.messages.envelope import MAX_HOPS, Id, Priority, Trust, invalid_fields, validate_data
 from shared.messages.json_text import slices
-from shared.targets import Allowed, target_of
+from shared.targets import Allowed
 
 DEFAULT_WAIT_SECONDS = 10.0
 MAX_WAIT_SECONDS = 60.0
@@ -77,7 +78,8 @@ class CommandDoor:
         caller = self._access.caller(call.headers)
         spec = public_spec(name)
         require_scope(caller, spec)
-        _, body = await self._bodies.read(call.receive, call.headers, LIMIT)
+        limit = RECORDS_LIMIT if spec.brings_records else LIMIT
+        _, body = await self._bodies.read(call.receive, call.headers, limit)
         return await self._run(call, spec, caller, {}, body if body.strip() else b"{}", wait_of(call))
 
     async def on_form(self, call: Call) -> Answer:
@@ -137,9 +139,7 @@ class CommandDoor:
             raise invalid(f"the data of {spec.name} is an object")
         asked = validate_data(spec, document, data)
         caller.permit(spec, asked)
-        for url in ((envelope or {}).get("callback_url"), getattr(asked, "callback_url", None)):
-            if url is not None:
-                target_of(url, self._callbacks)
+        check_targets((envelope or {}).get("callback_url"), asked, self._callbacks)
         given = {"sender_agent_id": sender(call, caller), **(envelope or {}), "caller": caller.name}
         key = call.text(b"idempotency-key")
         given["message_id"] = outgoing.check_message_id(given.get("message_id") or key or new_id())
@@ -162,7 +162,16 @@ class CommandDoor:
         if new_key is not None and outcome.result is not None:
             outcome = outcome._replace(result=new_key.told(outcome.result))
         if call_back is not None:
-            await self._intake.keep(await outgoing.pack(_send_callback(call_back, spec, given, outcome, call)))
+            owed = send_callback(
+                call_back,
+                spec.name,
+                outcome.message_id,
+                result=outcome.result,
+                error=outcome.error,
+                sender=given["sender_agent_id"],
+                call=call,
+            )
+            await self._intake.keep(await outgoing.pack(owed))
         return outcome
 
     async def status(self, call: Call, caller: Caller, message_id: str) -> Answer:
@@ -200,16 +209,6 @@ class CommandDoor:
             return await self._intake.holds(message_id)
         except sqlite3.Error:
             return False
-
-
-def _send_callback(
-    url: str, spec: CommandSpec, given: dict[str, Any], outcome: Outcome, call: Call
-) -> outgoing.Outgoing:
-    """The command that has a reading command's reply sent to a URL: no transaction of its own could owe it."""
-    reply = {"error": outcome.error} if outcome.error is not None else {"result": JsonText(outcome.result or b"{}")}
-    data = encode({"url": url, "message_id": outcome.message_id, "command": spec.name, **reply})
-    envelope = {"message_id": new_id(), "sender_agent_id": given["sender_agent_id"]}
-    return outgoing.command(spec_of("send_callback"), envelope, data, call.traceparent)
 
 
 def public_spec(name: str) -> CommandSpec:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from shared.settings import DoorSettings
+from shared.targets import Allowed
 
 
 class IngressSettings(DoorSettings):
@@ -38,3 +39,9 @@ class IngressSettings(DoorSettings):
         ge=0,
         description="how much may wait on disk while the broker is away; beyond it senders get 503",
     )
+
+    @field_validator("callback_allow")
+    @classmethod
+    def _names_targets(cls, setting: str) -> str:
+        Allowed.of(setting)
+        return setting

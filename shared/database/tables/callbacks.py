@@ -28,8 +28,9 @@ callbacks = Table(
     Index("callbacks_due", "next_attempt", postgresql_where=text("status = 'pending'")),
     # The deletion of old ones.
     Index("callbacks_finished", "finished", postgresql_where=text("finished is not null")),
-    # list_callbacks: all, of a command, of a task.
+    # list_callbacks: all, of a status, of a command, of a task.
     Index("callbacks_newest", text("created desc"), text("id desc")),
+    Index("callbacks_by_status", "status", text("created desc"), text("id desc")),
     Index("callbacks_by_message", "message_id", text("created desc"), text("id desc")),
     Index(
         "callbacks_by_task",

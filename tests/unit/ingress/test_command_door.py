@@ -135,6 +135,14 @@ async def test_a_tasks_target_is_judged_as_well(doors: Doors) -> None:
     assert (await doors.kept())[0]["data"]["callback_url"] == "https://hooks.example.com/"
 
 
+async def test_the_target_of_a_task_within_a_batch_is_judged_as_well(doors: Doors) -> None:
+    task = {"session_id": "s1", "agent_name": "codex", "task_type": "t", "callback_url": "http://10.0.0.1/"}
+    parts = [{"command": "create_session"}, {"command": "delegate_task", "data": task}]
+    got = await doors.command("batch", orjson.dumps({"commands": parts}))
+    assert (got.status, got.json()["details"]["index"]) == (422, 1)
+    assert "10.0.0.1 is not a public address" in got.body.decode()
+
+
 @pytest.mark.parametrize("body", [b"[]", b"7", b'"text"', b"null"])
 async def test_a_body_that_is_no_object_is_422(doors: Doors, body: bytes) -> None:
     assert (await doors.post("/api/commands", body, {"X-API-Key": KEY})).status == 422
