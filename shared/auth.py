@@ -78,7 +78,7 @@ class Caller:
             return
         raise Rejected(
             "rate_limited",
-            f"the key {self.name!r} may make {bucket.burst:g} requests a minute; try again in {bucket.wait_s:.1f} s",
+            f"the key {self.name!r} may make {bucket.burst:.0f} requests a minute; try again in {bucket.wait_s:.1f} s",
             limit=int(bucket.burst),
             window_s=60,
             retry_after=round(bucket.wait_s, 3),

@@ -222,7 +222,7 @@ class GroupCommit:
         outcomes: dict[str, Outcome | SessionMissing | Wait] = {}
         records = []
         owed: list[handled.Callback] = []
-        parts: list[Entry] = []
+        audit: list[Entry] = []
         for command in commands:
             reply = answers[command.message_id]
             if isinstance(reply, SessionMissing):
@@ -243,9 +243,8 @@ class GroupCommit:
             outcome.callbacks = len(callbacks)
             owed += callbacks
             outcomes[command.message_id] = outcome
-            entry = _entry(command, reply, outcome)
-            if entry is not None and isinstance(reply, Reply):
-                parts += [entry_of(part, done.result, "ok", entry.message_id) for part, done in _writes(reply)]
+            if is_audited(command, eventful=bool(outcome.events)):
+                audit += _entries(command, reply, outcome)
             records.append(
                 handled.Record(
                     command.message_id,
@@ -255,10 +254,9 @@ class GroupCommit:
                     JsonText.of([_kept(event) for event in outcome.events]) if outcome.events else None,
                     KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
                     command.caller,
-                    entry,
                 )
             )
-        if not await handled.record(tx, records, parts):
+        if not await handled.record(tx, records, audit):
             raise HandledElsewhere("a command of this batch was handled by another worker meanwhile")
         await handled.keep_callbacks(tx, owed)
         return outcomes
@@ -304,15 +302,15 @@ def _obstacle(command: Command, statuses: dict[str, str], *, patient: Set[str]) 
     return None
 
 
-def _entry(command: Command, reply: Reply | Rejected, outcome: Outcome) -> Entry | None:
-    """The row of the audit log, if the command has one."""
-    if not is_audited(command, eventful=bool(outcome.events)):
-        return None
-    return entry_of(command, reply.result if isinstance(reply, Reply) else None, outcome.outcome)
-
-
-def _writes(reply: Reply) -> list[tuple[Command, Reply]]:
-    return [(part, done) for part, done in reply.parts if not part.spec.reads]
+def _entries(command: Command, reply: Reply | Rejected, outcome: Outcome) -> list[Entry]:
+    """The rows of the audit log; a batch's commands have a row each, under the batch's message id."""
+    if isinstance(reply, Rejected):
+        return [entry_of(command, None, outcome.outcome)]
+    entry = entry_of(command, reply.result, outcome.outcome)
+    if not reply.parts:
+        return [entry]
+    writes = [(part, done) for part, done in reply.parts if not part.spec.reads]
+    return [entry, *(entry_of(part, done.result, "ok", command.message_id) for part, done in writes)]
 
 
 def _owed(command: Command, reply: Reply | Rejected) -> list[CallbackOwed]:

@@ -39,7 +39,6 @@ class Record(NamedTuple):
     events: JsonText | None
     keep: timedelta
     caller: str | None
-    entry: Entry | None
 
 
 class Callback(NamedTuple):
@@ -80,23 +79,22 @@ _COUNT = f"""
     returning s.id, s.seq
 """  # noqa: S608 (the names are constants above)
 
-# The record of a batch, and its rows of the audit log: one list, one statement, one way to the server. A row without a
-# key is not audited; one without a reply is a command of a batch, which has no record of its own. Fewer records than
-# given: another worker has just handled one of them, and all is rolled back. Serves: primary key.
+# The record of a batch, and its rows of the audit log, in one way to the server. Fewer records than given: another
+# worker has just handled one of them, and all is rolled back. Serves: primary key.
 _RECORD = """
-    with r as materialized (
-        select * from json_to_recordset(%s) as r (
-            message_id text, command text, fingerprint text, reply json, events json, keep float8, caller text,
-            key text, agent_id text, session_id text, target text, outcome text
-        )
-    ), audited as (
+    with audited as (
         insert into audit (key, agent_id, command, message_id, session_id, target, outcome)
-        select key, agent_id, command, message_id, session_id, target, outcome from r where key is not null
+        select key, agent_id, command, message_id, session_id, target, outcome
+        from json_to_recordset(%s) as a (
+            key text, agent_id text, command text, message_id text, session_id text, target text, outcome text
+        )
     )
     insert into handled_messages (message_id, command, fingerprint, reply, events, expires_at, caller)
     select message_id, command, decode(fingerprint, 'hex'), reply::text, events::text,
         now() + make_interval(secs => keep), caller
-    from r where reply is not null
+    from json_to_recordset(%s) as r (
+        message_id text, command text, fingerprint text, reply json, events json, keep float8, caller text
+    )
     on conflict do nothing
 """
 
@@ -134,11 +132,8 @@ async def count_events(tx: Transaction, sessions: dict[str, dict[str, int]]) -> 
     return dict(await cursor.fetchall())
 
 
-async def record(tx: Transaction, records: Sequence[Record], parts: Sequence[Entry]) -> bool:
-    """Keep the records, each with its row of the audit log, and that log's rows for the commands of batches.
-
-    False when one of the messages has meanwhile been handled elsewhere.
-    """
+async def record(tx: Transaction, records: Sequence[Record], audit: Sequence[Entry]) -> bool:
+    """Keep the records, and the audit log's; False when one of the messages has meanwhile been handled elsewhere."""
     if not records:
         return True
     rows: list[dict[str, Any]] = [
@@ -150,12 +145,11 @@ async def record(tx: Transaction, records: Sequence[Record], parts: Sequence[Ent
             "events": each.events,
             "keep": each.keep.total_seconds(),
             "caller": each.caller,
-            **(each.entry._asdict() if each.entry else {}),
         }
         for each in records
     ]
-    rows += [entry._asdict() for entry in parts]
-    cursor = await (await psycopg_of(tx)).execute(_RECORD, [_json(rows)])
+    entries = [entry._asdict() for entry in audit]
+    cursor = await (await psycopg_of(tx)).execute(_RECORD, [_json(entries), _json(rows)])
     return cursor.rowcount == len(records)
 
 
