@@ -49,8 +49,9 @@ class _Exchange:
 
     call: Call
     caller: Caller
-    document: Any
     body: bytes
+    # The message id the caller chose, in the request's `_meta`; not checked yet.
+    idempotency_key: Any
     # Stands in for the result within the library's answer.
     mark: str
     result: bytes | None = None
@@ -60,12 +61,6 @@ class _Exchange:
     def arguments(self) -> bytes:
         """The tool's arguments as they were written."""
         return slices(slices(self.body)["params"]).get("arguments", b"{}")
-
-    @property
-    def idempotency_key(self) -> Any:
-        """The message id the caller chose, in `_meta`."""
-        meta = self.document["params"].get("_meta")
-        return meta.get("idempotency_key") if isinstance(meta, dict) else None
 
 
 class McpDoor:
@@ -116,7 +111,8 @@ class McpDoor:
             document = check_json(body, MAX_WRAPPED_DEPTH)
         except Rejected as error:
             return _parse_error(error)
-        exchange = _Exchange(call, caller, document, body, mark=secrets.token_hex(16))
+        exchange = _Exchange(call, caller, body, _idempotency_key(document), mark=secrets.token_hex(16))
+        del document  # not carried through the wait for the reply
         await self._running.wait()
         return await self._converse(exchange)
 
@@ -219,6 +215,12 @@ _READ_ALREADY = (b"content-length", b"content-encoding", b"transfer-encoding")
 def _exchange(context: ServerRequestContext[Any, Any]) -> _Exchange:
     found: _Exchange = cast(Any, context.request).scope["state"]["exchange"]
     return found
+
+
+def _idempotency_key(document: Any) -> Any:
+    for name in ("params", "_meta", "idempotency_key"):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def _envelope(exchange: _Exchange) -> dict[str, Any]:

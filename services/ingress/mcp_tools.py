@@ -10,6 +10,7 @@ from services.ingress.schemas import result_schema_alone
 from shared.auth import Caller
 from shared.errors import Rejected
 from shared.messages import COMMANDS, CommandSpec, encode
+from shared.messages.batch import Batch
 
 
 def tools_for(caller: Caller) -> list[mcp.Tool]:
@@ -18,11 +19,12 @@ def tools_for(caller: Caller) -> list[mcp.Tool]:
 
 
 def _may_run(caller: Caller, spec: CommandSpec) -> bool:
+    """Whether there is any data with which the caller may run the command."""
     try:
         require_scope(caller, spec)
     except Rejected:
         return False
-    return True
+    return caller.sessions is None or "session_id" in spec.data.model_fields or spec.data is Batch
 
 
 @cache

@@ -26,10 +26,10 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def connected(stack: Stack, mode: str = "auto") -> AsyncIterator[Client]:
-    """A client with the stack's key."""
+async def connected(stack: Stack, mode: str = "auto", key: str | None = None) -> AsyncIterator[Client]:
+    """A client with the stack's key, or another."""
     async with (
-        create_mcp_http_client({"Authorization": f"Bearer {stack.api_key}"}) as http,
+        create_mcp_http_client({"Authorization": f"Bearer {key or stack.api_key}"}) as http,
         Client(streamable_http_client(f"{stack.api_url}/mcp", http_client=http), mode=mode, cache=None) as client,
     ):
         yield client
@@ -84,6 +84,29 @@ async def test_the_same_idempotency_key_happens_once(stack: Stack, doors: Doors)
     # The id is the same at every door.
     over_http = doors.http.post("/api/commands/store_memory", json=arguments, headers={"Idempotency-Key": key})
     assert over_http.json() == first.structured_content
+
+
+async def test_a_tool_may_wait(stack: Stack, doors: Doors) -> None:
+    agent = f"agent-{uuid4().hex[:8]}"
+    doors.command("register_agent", name=agent, type="reviewer")
+    async with connected(stack) as client:
+        begun = time.perf_counter()
+        claimed = await client.call_tool("claim_task", {"agent_name": agent, "worker_id": "w", "wait_s": 0.5})
+    assert claimed.structured_content == {"tasks": []}
+    assert time.perf_counter() - begun >= 0.5
+
+
+async def test_a_key_for_one_session_is_offered_what_it_may_use(stack: Stack, doors: Doors) -> None:
+    session_id = doors.session()
+    made = doors.command("create_key", name=f"k-{session_id}", scopes=["read"], sessions=[session_id])
+    async with connected(stack, key=made["secret"]) as client:
+        offered = {tool.name for tool in (await client.list_tools()).tools}
+        assert {"get_session", "search", "get_task"} <= offered
+        assert not {"list_agents", "create_session", "list_keys"} & offered
+        found = await client.call_tool("get_session", {"session_id": session_id})
+        assert found.structured_content["session"]["session_id"] == session_id
+        assert (await refused(client, "get_session", session_id="another"))["code"] == "forbidden"
+        assert (await refused(client, "list_agents"))["code"] == "forbidden"
 
 
 async def test_text_is_passed_on_as_it_was_written(stack: Stack, doors: Doors) -> None:

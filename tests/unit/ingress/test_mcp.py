@@ -5,8 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.auth import sign
+from services.ingress.mcp_tools import tools_for
+from shared.auth import Caller, sign
 from shared.messages import COMMANDS, decode_command
+from shared.reach import Sessions
 from tests.unit.ingress.conftest import KEY, SECRET, Doors, Got
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +129,7 @@ async def test_a_body_over_1_mb_is_413(doors: Doors) -> None:
     assert (await doors.post("/mcp", b'"' + b"x" * 1_000_000 + b'"', HEADERS)).status == 413
 
 
-@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18", "2025-11-25"])
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
 async def test_a_client_of_any_version_can_begin(doors: Doors, version: str) -> None:
     client = {"name": "test", "version": "1"}
     got = await rpc(doors, "initialize", protocolVersion=version, capabilities={}, clientInfo=client)
@@ -160,6 +162,13 @@ async def test_only_what_the_key_may_run_is_listed_and_run(doors: Doors) -> None
     result = await call(doors, "create_session", **bearer("read"))
     assert (result["isError"], result["structuredContent"]["error"]["code"]) == (True, "forbidden")
     assert await doors.kept() == []
+
+
+def test_a_key_for_some_sessions_is_offered_what_takes_a_session() -> None:
+    confined = Caller("confined", frozenset({"read", "publish"}), sessions=Sessions(["s1"]))
+    offered = {tool.name for tool in tools_for(confined)}
+    assert {"create_session", "get_session", "query_memories", "claim_task", "batch"} <= offered
+    assert not {"list_sessions", "list_agents", "list_keys"} & offered
 
 
 @pytest.mark.parametrize("name", ["explode", "receive_webhook", ""])
