@@ -31,6 +31,8 @@ NUMBERS_AT_ONCE = 60_000
 TEXTS_AT_ONCE = 64
 # Models read some 8,000 tokens, and a letter may be a token of its own.
 MAX_LETTERS = 8_000
+# Imported memories may be older than what has been looked at: now and then everything is looked at again.
+LOOK_AGAIN_SECONDS = 1_800.0
 # The worker that makes vectors says so with every batch; another one takes over when it has not for so long.
 LEASE = timedelta(seconds=60)
 MOST_ON_THEIR_WAY = 5_000
@@ -58,6 +60,7 @@ class Embedder:
         self.fault: str | None = "the vectors' table has not been prepared yet; try again in a moment"
         self._name = new_id()
         self._after: Place | None = None
+        self._began = time.monotonic()
         # Versions whose text the endpoint refuses; they are tried again after a restart, or when they change.
         self._refused: set[tuple[str, str, int]] = set()
         # Versions whose vectors are on their way into the table, and until when that is believed.
@@ -115,6 +118,8 @@ class Embedder:
     async def _missing(self, tx: Transaction) -> list[tuple[str, str, int]]:
         """The next versions to make vectors of, the longest unchanged first."""
         wanted = max(1, min(TEXTS_AT_ONCE, NUMBERS_AT_ONCE // (self.embeddings.dimensions or 1)))
+        if time.monotonic() - self._began > LOOK_AGAIN_SECONDS:
+            self._after, self._began = None, time.monotonic()
         after, nothing_before = self._after, True
         while True:
             page = await store.look(tx, self.embeddings.model, after)

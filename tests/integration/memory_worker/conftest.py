@@ -32,12 +32,14 @@ class MemoryWorker(Handling):
 
 
 @pytest.fixture
-def worker(database_url: str) -> Iterator[MemoryWorker]:
-    """A memory worker on a fresh database with the sessions s1 and s2."""
-    worker = MemoryWorker(database_url)
-    worker.open_sessions("s1", "s2")
-    yield worker
-    worker.close()
+def worker(module_worker: MemoryWorker) -> MemoryWorker:
+    """A memory worker with the sessions s1 and s2, and nothing in them."""
+    module_worker.sql("delete from sessions")
+    module_worker.sql("delete from handled_messages")
+    module_worker.sql("drop table if exists memory_embeddings")
+    module_worker.__dict__.pop("queries", None)
+    module_worker.open_sessions("s1", "s2")
+    return module_worker
 
 
 @pytest.fixture(scope="module")
