@@ -1,14 +1,18 @@
-"""The task worker as a process, between RabbitMQ and PostgreSQL."""
+"""Two task workers as processes, between RabbitMQ and PostgreSQL: waiting claims, timers, stopping."""
 
 import asyncio
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import psycopg
+import pytest
 
 from cli.local.ports import free_port
 from shared.bus.publisher import Publisher
@@ -16,52 +20,221 @@ from shared.bus.rpc import Rpc
 from shared.messages import encode_command, new_id, spec_of
 from tests.waiting import eventually_async
 
+REPLICAS = 2
+# Somewhat more than is promised on an idle machine: CI shares its cores.
+AT_ONCE = 0.5
 
-async def converse(amqp_url: str, database_url: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Delegate and claim a task, let its lease lapse, and wait until it waits again; the claim, and the task then."""
-    publisher = Publisher(amqp_url, name="tests")
-    running = asyncio.create_task(publisher.run())
-    rpc = Rpc(publisher)
+Ask = Callable[..., Awaitable[dict[str, Any]]]
 
-    async def ask(name: str, data: dict[str, Any]) -> dict[str, Any]:
-        message_id = new_id()
-        body = encode_command(name, data, message_id=message_id, sender_agent_id="ada")
-        reply = orjson.loads(await rpc.request(spec_of(name), body, message_id=message_id, wait=30))
-        assert reply["ok"], reply
-        result: dict[str, Any] = reply["result"]
-        return result
 
-    async def requeued() -> dict[str, Any] | None:
-        found = await rpc.query("get_task", {"task_id": claimed["task_id"]}, sender="ada")
-        task: dict[str, Any] = found.value()["task"]
-        return task if task["status"] == "pending" else None
+class Replicas:
+    """The processes, and a client of the bus."""
 
+    def __init__(self, amqp_url: str, database_url: str) -> None:
+        self.amqp_url = amqp_url
+        self.database_url = database_url
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": self.database_url,
+            "AMQP_URL": self.amqp_url,
+            "SWITCHYARD_WORKERS_PORT": str(free_port(range(4))),
+        }
+        self.processes.append(subprocess.Popen([sys.executable, "-m", "services.task_worker"], env=environment))
+
+    def run(self, talk: Callable[[Ask], Awaitable[Any]]) -> Any:
+        """What a conversation over the bus comes to."""
+
+        async def converse() -> Any:
+            publisher = Publisher(self.amqp_url, name="tests")
+            running = asyncio.create_task(publisher.run())
+            rpc = Rpc(publisher)
+
+            async def ask(name: str, /, **data: Any) -> dict[str, Any]:
+                spec, message_id = spec_of(name), data.pop("message_id", None) or new_id()
+                if spec.reads:
+                    result: dict[str, Any] = (await rpc.query(name, data, sender="ada")).value()
+                    return result
+                body = encode_command(name, data, message_id=message_id, sender_agent_id="ada")
+                reply = orjson.loads(await rpc.request(spec, body, message_id=message_id, wait=40))
+                assert reply["ok"], reply
+                return dict(reply["result"])
+
+            try:
+                await eventually_async(lambda: asyncio.sleep(0, publisher.connected))
+                return await talk(ask)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+        return asyncio.run(converse())
+
+    def sql(self, statement: str) -> list[Any]:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def running(module_database_url: str, amqp_url: str) -> Iterator[Replicas]:
+    replicas = Replicas(amqp_url, module_database_url)
+    replicas.sql("insert into sessions (id) values ('s1')")
     try:
-        await eventually_async(lambda: asyncio.sleep(0, publisher.connected))
-        await ask("delegate_task", {"session_id": "s1", "agent_name": "codex", "task_type": "t"})
-        (claimed,) = (await ask("claim_task", {"agent_name": "codex", "worker_id": "w1"}))["tasks"]
-        async with await psycopg.AsyncConnection.connect(database_url) as connection:
-            await connection.execute("update tasks set lease_expires = now() - interval '1 second'")
-        return claimed, await eventually_async(requeued, 30) or {}
+        for _ in range(REPLICAS):
+            replicas.start()
+        replicas.run(lambda ask: ask("register_agent", name="codex", type="t"))
+        yield replicas
+        for process in replicas.processes:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(20) for process in replicas.processes] == [0] * len(replicas.processes)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        for process in replicas.processes:
+            process.kill()
+            process.wait()
 
 
-def test_it_hands_out_tasks_and_takes_lapsed_ones_back_by_itself(database_url, amqp_url):
-    with psycopg.connect(database_url) as connection:
-        connection.execute("insert into sessions (id) values ('s1')")
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url,
-        "AMQP_URL": amqp_url,
-        "SWITCHYARD_WORKERS_PORT": str(free_port(range(4))),
-    }
-    process = subprocess.Popen([sys.executable, "-m", "services.task_worker"], env=environment)
-    try:
-        claimed, task = asyncio.run(converse(amqp_url, database_url))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+@pytest.fixture
+def replicas(running: Replicas) -> Replicas:
+    running.sql("truncate tasks, task_dependencies cascade")
+    return running
+
+
+def delegated(**data: Any) -> dict[str, Any]:
+    return {"session_id": "s1", "agent_name": "codex", "task_type": "t", **data}
+
+
+def claiming(**data: Any) -> dict[str, Any]:
+    return {"agent_name": "codex", "worker_id": "w1", **data}
+
+
+async def parked(ask: Ask, count: int, **data: Any) -> list[asyncio.Task[dict[str, Any]]]:
+    """Claims that wait by now: a claim that doesn't wait, sent after them, has been answered by each replica."""
+    waiting = [asyncio.ensure_future(ask("claim_task", **claiming(wait_s=20, **data))) for _ in range(count)]
+    for _ in range(4):
+        await asyncio.gather(*(ask("claim_task", **claiming(agent_name="researcher")) for _ in range(8)))
+    return waiting
+
+
+def test_it_hands_out_tasks_and_takes_lapsed_ones_back_by_itself(replicas):
+    async def talk(ask: Ask) -> tuple[Any, Any]:
+        await ask("delegate_task", **delegated())
+        (claimed,) = (await ask("claim_task", **claiming()))["tasks"]
+        replicas.sql("update tasks set lease_expires = now() - interval '1 second'")
+
+        async def requeued() -> dict[str, Any] | None:
+            task: dict[str, Any] = (await ask("get_task", task_id=claimed["task_id"]))["task"]
+            return task if task["status"] == "pending" else None
+
+        return claimed, await eventually_async(requeued, 30)
+
+    claimed, task = replicas.run(talk)
     assert (claimed["status"], claimed["attempt"]) == ("claimed", 1)
-    assert (task["status"], task["attempt"], task["claimed_by"]) == ("pending", 1, None)
+    assert (task["attempt"], task["claimed_by"]) == (1, None)
+
+
+def test_a_waiting_claim_gets_a_task_as_soon_as_there_is_one_at_whichever_replica_it_waits(replicas):
+    async def talk(ask: Ask) -> list[float]:
+        took = []
+        for _ in range(8):
+            (waiting,) = await parked(ask, 1)
+            began = time.monotonic()
+            await ask("delegate_task", **delegated())
+            assert len((await waiting)["tasks"]) == 1
+            took.append(time.monotonic() - began)
+        return sorted(took)
+
+    took = replicas.run(talk)
+    assert took[len(took) // 2] < AT_ONCE, took
+
+
+def test_each_of_many_waiting_claims_gets_one_task(replicas):
+    async def talk(ask: Ask) -> list[str]:
+        waiting = await parked(ask, 30)
+        await asyncio.gather(*(ask("delegate_task", **delegated()) for _ in range(30)))
+        return [task["task_id"] for each in await asyncio.gather(*waiting) for task in each["tasks"]]
+
+    assert len(set(replicas.run(talk))) == 30
+
+
+def test_a_waiting_claim_is_woken_by_whatever_makes_a_task_claimable(replicas):
+    async def talk(ask: Ask) -> list[float]:
+        took = []
+        first = (await ask("delegate_task", **delegated()))["task"]
+        second = (await ask("delegate_task", **delegated(depends_on=[first["task_id"]])))["task"]
+        (claimed,) = (await ask("claim_task", **claiming()))["tasks"]
+        (waiting,) = await parked(ask, 1)
+        began = time.monotonic()
+        await ask("complete_task", task_id=claimed["task_id"], lease_token=claimed["lease_token"])
+        assert (await waiting)["tasks"][0]["task_id"] == second["task_id"]
+        took.append(time.monotonic() - began)
+
+        (waiting,) = await parked(ask, 1)
+        moment = datetime.now(UTC) + timedelta(seconds=0.5)
+        third = (await ask("delegate_task", **delegated(run_at=moment.isoformat())))["task"]
+        assert (await waiting)["tasks"][0]["task_id"] == third["task_id"]
+        took.append((datetime.now(UTC) - moment).total_seconds())
+
+        await ask("cancel_task", task_id=third["task_id"])
+        await ask("cancel_task", task_id=second["task_id"])
+        fourth = (await ask("delegate_task", **delegated(max_attempts=1)))["task"]
+        (claimed,) = (await ask("claim_task", **claiming()))["tasks"]
+        report = {"task_id": claimed["task_id"], "lease_token": claimed["lease_token"]}
+        await ask("fail_task", **report, error_message="x")
+        (waiting,) = await parked(ask, 1)
+        began = time.monotonic()
+        await ask("retry_task", task_id=fourth["task_id"])
+        assert (await waiting)["tasks"][0]["task_id"] == fourth["task_id"]
+        took.append(time.monotonic() - began)
+        return took
+
+    assert max(replicas.run(talk)) < AT_ONCE
+
+
+def test_room_under_an_agents_limit_wakes_a_claim(replicas):
+    async def talk(ask: Ask) -> None:
+        await ask("register_agent", name="narrow", type="t", max_concurrent=1)
+        for _ in range(2):
+            await ask("delegate_task", **delegated(agent_name="narrow"))
+        (held,) = (await ask("claim_task", **claiming(agent_name="narrow", count=5)))["tasks"]
+        (waiting,) = await parked(ask, 1, agent_name="narrow")
+        await ask("complete_task", task_id=held["task_id"], lease_token=held["lease_token"])
+        assert len((await waiting)["tasks"]) == 1
+
+    replicas.run(talk)
+
+
+def test_a_claim_that_waits_in_vain_is_answered_at_its_end_and_once(replicas):
+    async def talk(ask: Ask) -> tuple[float, list[Any]]:
+        message_id = new_id()
+        began = time.monotonic()
+        empty = await ask("claim_task", **claiming(wait_s=0.5), message_id=message_id)
+        took = time.monotonic() - began
+        await ask("delegate_task", **delegated())
+        return took, [empty, await ask("claim_task", **claiming(wait_s=0.5), message_id=message_id)]
+
+    took, answers = replicas.run(talk)
+    assert answers == [{"tasks": []}, {"tasks": []}]
+    assert 0.5 <= took < 0.5 + AT_ONCE
+
+
+def test_waiting_claims_hold_up_nobody_and_are_answered_when_their_worker_stops(replicas):
+    """More of them than a worker takes from the broker at once."""
+
+    async def talk(ask: Ask) -> list[Any]:
+        waiting = await parked(ask, 1_000)
+        began = time.monotonic()
+        await ask("delegate_task", **delegated(agent_name="researcher"))
+        assert time.monotonic() - began < 5
+        stopped, *_ = replicas.processes
+        stopped.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(stopped.wait, 20) == 0
+        replicas.processes.remove(stopped)
+        (other,) = replicas.processes
+        other.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(other.wait, 20) == 0
+        replicas.processes.clear()
+        return await asyncio.gather(*waiting)
+
+    assert replicas.run(talk) == [{"tasks": []}] * 1_000
