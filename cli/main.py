@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from cli import audit, dead_letters, keys, machine, memories, search, send, sessions, tail, tasks
+from cli import audit, dead_letters, keys, machine, memories, search, send, sessions, tail, tasks, transfer
 from cli.local.environment import ROOT
 from cli.screen import EXIT_CODES
 
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 # Commands at the top: `switchyard up`.
-for module in (machine, send, tail, search, audit):
+for module in (machine, send, tail, search, audit, transfer):
     app.add_typer(module.app)
 # Commands under the name of their area: `switchyard sessions ls`.
 for area in (sessions, tasks, memories, dead_letters, keys):

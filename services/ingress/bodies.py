@@ -10,6 +10,8 @@ from shared.errors import Rejected, invalid
 # Megabytes are 10^6 bytes here, so that nothing over a stated limit ever gets through, however it is counted.
 GITHUB_LIMIT = 25_000_000
 LIMIT = 1_000_000
+# A record holds what one request brought, and what was made of it.
+RECORDS_LIMIT = 8_000_000
 
 _LARGE = 1_000_000
 _LARGE_AT_ONCE = 8

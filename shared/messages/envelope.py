@@ -167,6 +167,11 @@ class CommandSpec:
         return f"{self.area}.{self.name}"
 
     @property
+    def brings_records(self) -> bool:
+        """Whether its data holds records of an export, each as large as a whole command was."""
+        return self.name.startswith("import_")
+
+    @property
     def summary(self) -> str:
         """The first line of the command's documentation."""
         return (self.data.__doc__ or "").strip().split("\n")[0]
