@@ -8,6 +8,7 @@ from typing import Any
 
 from services.ingress.schemas import (
     ACCEPTED_SCHEMA,
+    LITERAL,
     PROBLEM_SCHEMA,
     REFERENCE,
     SECURITY_SCHEMES,
@@ -16,13 +17,13 @@ from services.ingress.schemas import (
     json_response,
     problem_response,
     result_members,
+    untitled,
 )
 from shared.messages import COMMANDS, CommandSpec
 
 MAX_OPERATIONS = 30
 MAX_DESCRIPTION = 300
 AREAS = ("session", "memory", "task")
-_DATA = ("example", "default", "const", "enum")
 # Within the 45 s an Action waits.
 _WAIT_SECONDS = 40
 _DESCRIPTION = (
@@ -48,8 +49,8 @@ def actions(server_url: str, version: str) -> dict[str, Any]:
     gather_definitions(document["paths"], schemas)
     for name in list(schemas):
         gather_definitions(schemas[name], schemas)
-    document["paths"] = _simplified(document["paths"])
-    document["components"]["schemas"] = _simplified(schemas)
+    document["paths"] = _simplified(untitled(document["paths"]))
+    document["components"]["schemas"] = _simplified(untitled(schemas))
     return document
 
 
@@ -57,13 +58,14 @@ def chosen_commands() -> tuple[list[CommandSpec], list[CommandSpec]]:
     """The commands with an operation of their own, and those that are only reached through `run_command`.
 
     Chosen are commands about sessions, memories and tasks that need the scope `read` or `publish` and destroy nothing:
-    reading ones first, then in the registry's order, until two places are left for the two general operations.
+    those that read, then those that create, then those that change what is in a session, then the rest, each in the
+    registry's order, until two places are left for the two general operations.
     """
     public = [spec for spec in COMMANDS.values() if spec.public and spec.scope != "admin"]
     fitting = [
         spec for spec in public if spec.area in AREAS and spec.scope in ("read", "publish") and not spec.destructive
     ]
-    fitting.sort(key=lambda spec: not spec.reads)
+    fitting.sort(key=lambda spec: (not spec.reads, not spec.creates, not spec.needs_session))
     chosen = fitting[: MAX_OPERATIONS - 2]
     return chosen, [spec for spec in public if spec not in chosen]
 
@@ -150,15 +152,13 @@ def _body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
 
 
 def _simplified(node: Any) -> Any:
-    """A copy without what only costs a model's attention, and with what the importer of Actions insists on."""
+    """A copy with descriptions cut to what Actions take, and with what their importer insists on."""
     if isinstance(node, list):
         return [_simplified(value) for value in node]
     if not isinstance(node, dict):
         return node
     # Examples and constants are data, whatever they look like.
-    copy = {name: value if name in _DATA else _simplified(value) for name, value in node.items()}
-    if isinstance(copy.get("title"), str):
-        del copy["title"]
+    copy = {name: value if name in LITERAL else _simplified(value) for name, value in node.items()}
     for name in ("description", "summary"):
         if isinstance(text := copy.get(name), str) and len(text) > MAX_DESCRIPTION:
             copy[name] = f"{text[: MAX_DESCRIPTION - 1]}…"

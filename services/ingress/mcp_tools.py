@@ -6,7 +6,7 @@ from typing import Any
 import mcp_types as mcp
 
 from services.ingress.commands import require_scope
-from services.ingress.schemas import result_schema_alone
+from services.ingress.schemas import result_schema_alone, untitled
 from shared.auth import Caller
 from shared.errors import Rejected
 from shared.messages import COMMANDS, CommandSpec, encode
@@ -33,8 +33,8 @@ def _tool(name: str) -> mcp.Tool:
     return mcp.Tool(
         name=spec.name,
         description=description(spec),
-        input_schema=spec.data.model_json_schema(),
-        output_schema=result_schema_alone(spec),
+        input_schema=untitled(spec.data.model_json_schema()),
+        output_schema=untitled(result_schema_alone(spec)),
         annotations=mcp.ToolAnnotations(
             read_only_hint=spec.reads,
             destructive_hint=spec.destructive,

@@ -97,7 +97,7 @@ class ListKeys(CommandData):
     cursor: Cursor | None = None
 
 
-@command("session", result={"key": ApiKey}, scope="admin", example={"name": "ci"})
+@command("session", result={"key": ApiKey}, scope="admin", destructive=True, idempotent=True, example={"name": "ci"})
 class RevokeKey(CommandData):
     """Put an API key out of force for good, with every token it has asked for; its name is not used again."""
 

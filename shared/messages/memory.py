@@ -134,6 +134,8 @@ class MemoryHistory(CommandData):
     result={"memory": MemoryVersion},
     # Closed sessions must be able to forget, too.
     needs_session=False,
+    destructive=True,
+    idempotent=True,
     example={"session_id": "demo", "key": "plan", "reason": "It named a customer"},
 )
 class ForgetMemory(CommandData):

@@ -125,7 +125,7 @@ class ClaimTask(CommandData):
     session_id: Id | None = None
 
 
-@command("task", result={"task": Task}, needs_session=False, scope="agent", example=_LEASED)
+@command("task", result={"task": Task}, needs_session=False, scope="agent", idempotent=True, example=_LEASED)
 class StartTask(CommandData):
     """Say that work on a claimed task has begun; refused when the lease has passed to another."""
 

@@ -47,7 +47,7 @@ def test_there_are_at_most_30_operations_each_with_a_name_of_its_own() -> None:
     names = [operation["operationId"] for _, operation in OPERATIONS]
     assert len(names) <= 30
     assert len(set(names)) == len(names)
-    assert {"run_command", "get_command", "store_memory", "get_state", "delegate_task"} <= set(names)
+    assert {"run_command", "get_command", "store_memory", "get_state", "update_state", "delegate_task"} <= set(names)
 
 
 def test_every_command_but_those_for_admins_is_reached_by_one_way() -> None:
