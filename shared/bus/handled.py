@@ -80,7 +80,9 @@ _COUNT = f"""
 """  # noqa: S608 (the names are constants above)
 
 # The record of a batch, and its rows of the audit log, in one way to the server. Fewer records than given: another
-# worker has just handled one of them, and all is rolled back. Serves: primary key.
+# worker has just handled one of them, and all is rolled back. Serves: primary key. Replies and events go beside the
+# JSON: reading them as a part of it takes the server as long as all the rest. Arrays must be binary: written as text
+# they are escaped in Python.
 _RECORD = """
     with audited as (
         insert into audit (key, agent_id, command, message_id, session_id, target, outcome)
@@ -90,11 +92,11 @@ _RECORD = """
         )
     )
     insert into handled_messages (message_id, command, fingerprint, reply, events, expires_at, caller)
-    select message_id, command, decode(fingerprint, 'hex'), reply::text, events::text,
-        now() + make_interval(secs => keep), caller
-    from json_to_recordset(%s) as r (
-        message_id text, command text, fingerprint text, reply json, events json, keep float8, caller text
-    )
+    select message_id, command, decode(fingerprint, 'hex'), reply, events, now() + make_interval(secs => keep), caller
+    from rows from (
+        json_to_recordset(%s) as (message_id text, command text, fingerprint text, keep float8, caller text),
+        unnest(%b::text[], %b::text[])
+    ) as r (message_id, command, fingerprint, keep, caller, reply, events)
     on conflict do nothing
 """
 
@@ -141,15 +143,15 @@ async def record(tx: Transaction, records: Sequence[Record], audit: Sequence[Ent
             "message_id": each.message_id,
             "command": each.command,
             "fingerprint": each.fingerprint.hex() if each.fingerprint else None,
-            "reply": each.reply,
-            "events": each.events,
             "keep": each.keep.total_seconds(),
             "caller": each.caller,
         }
         for each in records
     ]
     entries = [entry._asdict() for entry in audit]
-    cursor = await (await psycopg_of(tx)).execute(_RECORD, [_json(entries), _json(rows)])
+    replies = [each.reply.text.decode() for each in records]
+    events = [each.events.text.decode() if each.events else None for each in records]
+    cursor = await (await psycopg_of(tx)).execute(_RECORD, [_json(entries), _json(rows), replies, events])
     return cursor.rowcount == len(records)
 
 
