@@ -32,7 +32,7 @@ def before_commit() -> None:
 
     async def recording(tx: Any, records: Any, audit: Any) -> bool:
         done = await record(tx, records, audit)
-        if len(records) > 1 and any(MARK in each.reply for each in records):
+        if len(records) > 1 and any(MARK.encode() in each.reply.text for each in records):
             die()
         return done
 

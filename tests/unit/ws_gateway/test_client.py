@@ -187,3 +187,37 @@ async def test_a_shutdown_sends_what_waits_and_says_why() -> None:
     visitor.client.gone(1012)
     await asyncio.wait_for(ending, 1)
     assert house.gateway.clients == []
+
+
+async def test_a_revoked_key_ends_the_connections_its_tokens_opened_and_no_others() -> None:
+    house = House()
+    theirs, other = house.come("ana", issued_to="ci"), house.come("bob", issued_to="cd")
+    house.keys.replace([], ["ci"])
+    house.gateway.close_revoked()
+    assert theirs.socket.closed is not None
+    assert theirs.socket.closed[0] == 4401
+    assert "revoked" in theirs.socket.closed[1]
+    assert other.socket.closed is None
+    late = house.enter(token("ana", issued_to="ci"))
+    assert late.socket.closed is not None
+    assert late.socket.closed[0] == 4401
+
+
+async def test_a_key_that_is_not_on_the_list_yet_is_let_in() -> None:
+    house = House()
+    house.keys.replace([], [])
+    assert house.come("ana", issued_to="made-just-now").socket.closed is None
+
+
+async def test_without_the_scope_to_read_nothing_is_heard() -> None:
+    visitor = House().come("ana", issued_to="ci", scopes=["agent"])
+    assert visitor.error("subscribe", topics=["a.b"]) == "forbidden"
+    assert visitor.error("infodump", pattern="a.b") == "forbidden"
+    assert visitor.say("ping")[0]["type"] == "pong"
+
+
+async def test_a_key_for_some_sessions_hears_only_theirs() -> None:
+    visitor = House().come("ana", issued_to="ci", scopes=["read"], sessions=["s1", "team-*"], hears_sessions=True)
+    for topic in ("#", "session.#", "memory.s2.#", "*.s1.#", "webhook.github.push"):
+        assert visitor.error("subscribe", topics=["session.s1.#", topic]) == "forbidden"
+    assert visitor.say("subscribe", topics=["session.s1.#", "memory.team-7.*"])[0]["type"] == "subscribed"
