@@ -73,36 +73,47 @@ class CommandLine:
 
     def send(self, name: str, data: Data) -> Data:
         """What `switchyard send NAME --data …` prints."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(["send", name, "--data", json.dumps(data)]), file=self._process.stdin, flush=True)
-        done = json.loads(self._process.stdout.readline())
+        done = self._run("send", name, "--data", json.dumps(data))
         assert done["exit_code"] == 0, done
         result: Data = json.loads(done["stdout"])
         return result
+
+    def refused(self, name: str, data: Data) -> Data:
+        """The problem it prints with `--json`."""
+        done = self._run("send", name, "--data", json.dumps(data), "--json")
+        assert done["exit_code"] in (1, 4), done
+        problem: Data = json.loads(done["stderr"])
+        return problem
+
+    def _run(self, *words: str) -> Data:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(words), file=self._process.stdin, flush=True)
+        done: Data = json.loads(self._process.stdout.readline())
+        return done
 
 
 def over_http(doors: Doors, name: str, data: Data) -> Data:
     return doors.command(name, **data)
 
 
-def over_websocket(socket: ClientConnection, name: str, data: Data) -> Data:
+def over_websocket(socket: ClientConnection, name: str, data: Data, *, expect: str = "response") -> Data:
     message_id = str(uuid4())
     socket.send(json.dumps({"type": "command", "message_id": message_id, "command": name, "data": data}))
     frame: Data = json.loads(socket.recv(timeout=30))
-    assert (frame["type"], frame["correlation_id"]) == ("response", message_id), frame
-    result: Data = frame["result"]
+    assert (frame["type"], frame["correlation_id"]) == (expect, message_id), frame
+    result: Data = frame["result"] if expect == "response" else frame
     return result
 
 
-def over_mcp(doors: Doors, name: str, data: Data) -> Data:
+def over_mcp(doors: Doors, name: str, data: Data, *, is_error: bool = False) -> Data:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": data}}
     answer = doors.http.post("/mcp", json=call)
     assert answer.status_code == 200, answer.text
     tool = answer.json()["result"]
-    assert not tool["isError"], tool
-    assert json.loads(tool["content"][0]["text"]) == tool["structuredContent"]
-    result: Data = tool["structuredContent"]
+    assert tool["isError"] == is_error, tool
+    result: Data = tool["structuredContent"]["error"] if is_error else tool["structuredContent"]
+    assert json.loads(tool["content"][0]["text"]) == result
     return result
 
 
@@ -140,3 +151,21 @@ def test_a_command_gives_the_same_through_every_door(
         for found in SCENARIOS[name].finds:
             assert result[found], (door, found)
         assert shape(result) == shape(results["http"]), door
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_refusal_is_the_same_through_every_door(
+    name: str, doors: Doors, socket: ClientConnection, command_line: CommandLine
+) -> None:
+    data = {**COMMANDS[name].example, "no_such_field": 1}
+    answer = doors.http.post(f"/api/commands/{name}", json=data)
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert problem["details"]["fields"][0]["field"] == "no_such_field"
+    expected = (problem["code"], problem["detail"], problem["details"])
+    frame = over_websocket(socket, name, data, expect="error")
+    assert (frame["code"], frame["message"], frame["details"]) == expected
+    error = over_mcp(doors, name, data, is_error=True)
+    assert (error["code"], error["message"], error["details"]) == expected
+    printed = command_line.refused(name, data)
+    assert (printed["code"], printed["detail"], printed["details"]) == expected

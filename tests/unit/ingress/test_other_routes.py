@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import jsonschema
 import jwt
 import orjson
 import pytest
@@ -187,6 +188,16 @@ def test_the_openapi_document_is_valid_and_has_every_public_command() -> None:
     for spec in COMMANDS.values():
         assert (f"/api/commands/{spec.name}" in made["paths"]) == spec.public
     assert "$defs" not in orjson.dumps(made).decode()
+
+
+def test_every_command_of_the_openapi_document_has_an_example_that_fits() -> None:
+    made = document()
+    for spec in COMMANDS.values():
+        if spec.public:
+            body = made["paths"][f"/api/commands/{spec.name}"]["post"]["requestBody"]["content"]["application/json"]
+            assert body["example"] == spec.example
+            schema = {**body["schema"], "components": made["components"]}
+            jsonschema.Draft202012Validator(schema).validate(body["example"])
 
 
 def test_the_openapi_document_is_the_same_every_time() -> None:
