@@ -1,5 +1,10 @@
-"""Sending records to a Switchyard, as many at once as a request takes, each once however often they are sent."""
+"""Sending records to a Switchyard, as many at once as a request takes.
 
+What is there already is left alone by the commands themselves, so an import may be run again at any time. Within a run
+a request's message id is made of what it holds, so that one whose answer was lost is done once.
+"""
+
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
 # What one request may hold; a single record may be larger.
 _BYTES = 400_000
 _RECORDS = 200
-# Message ids are made of what is sent, so that the same is done once; and so are the ids of tasks under a new session.
-_SENT = uuid.UUID("5b7b6f5e-6c7e-5a52-8a0e-0f6a1d8f2c11")
+_ATTEMPTS = 3
+# The ids of tasks under a new session are made of it and their own.
 _TASKS = uuid.UUID("c6a8a0de-0d3b-5a43-9f38-7d0c3b2e9a10")
 
 
@@ -60,6 +65,7 @@ class _Session:
         self._client = client
         self._id = named or own
         self._moved = self._id != own
+        self._run = uuid.uuid4()
         self._record = members
         self._kind = ""
         self._waiting: list[Members] = []
@@ -100,15 +106,17 @@ class _Session:
 
     def _send(self, command: str, data: dict[str, Raw], what: str = "") -> dict[str, Any]:
         text = msgspec.json.encode({"session_id": raw(self._id), **data})
-        once = str(uuid.uuid5(_SENT, f"{command} {what} {text.decode()}"))
-        try:
-            answer = self._client.run(command, text, wait_s=60, message_id=once)
-        except CallFailed as error:
-            if error.status not in (404, 409):
-                raise
-            # It may be what it was refused for a while ago, and no longer so: a reply is kept for a day.
-            answer = self._client.run(command, text, wait_s=60)
-        result: dict[str, Any] = msgspec.json.decode(answer)
+        once = str(uuid.uuid5(self._run, f"{command} {what} {text.decode()}"))
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                result: dict[str, Any] = msgspec.json.decode(
+                    self._client.run(command, text, wait_s=60, message_id=once)
+                )
+                break
+            except CallFailed as error:
+                if error.status not in (None, 502, 503, 504) or attempt == _ATTEMPTS:
+                    raise
+                time.sleep(attempt)
         if result.keys() == {"message_id", "status"}:
             raise CallFailed(f"{command} was accepted, and is not done after a minute; run the import again")
         return result
