@@ -88,7 +88,8 @@ class KeyWatch:
             try:
                 await self._ask()
                 said = ""
-            except (Rejected, BusError, TimeoutError) as error:
+            except (Rejected, BusError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
+                # The last two: an answer of a worker of another version. What is known is better than none.
                 self._stale.set()
                 if (reason := str(error) or "no answer") != said:
                     log.warning("key_ring_not_loaded", reason=reason, known=self._ring.loaded, keys=len(self._ring))

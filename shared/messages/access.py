@@ -83,7 +83,8 @@ class CreateKey(CommandData):
 
     name: KeyName
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)]
-    sessions: Annotated[list[Id], Field(min_length=1, max_length=1000)] | None = None
+    # A token carries them, and must fit into one frame of the WebSocket.
+    sessions: Annotated[list[Id], Field(min_length=1, max_length=100)] | None = None
     topics: Annotated[list[Topic], Field(min_length=1, max_length=100)] | None = None
     rate_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     key_hash: KeyHash | None = None

@@ -111,6 +111,18 @@ async def test_a_key_for_some_sessions_works_in_those_only_by_every_way_in(
     assert len(await doors.kept()) == (0 if said else len(ways_to_write(session_id)))
 
 
+@pytest.mark.parametrize(("session_id", "said"), [("s1", None), ("s2", "forbidden")])
+async def test_a_tool_of_a_model_is_bound_as_well(doors: Doors, session_id: str, said: str | None) -> None:
+    doors.keys.replace([key("publish", sessions=["s1"])], [])
+    params = {"name": "store_memory", "arguments": {"session_id": session_id, **STORE}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    got = await post(doors, "/mcp", call, Accept="application/json", Content_Type="application/json")
+    result = got.json()["result"]
+    assert result["isError"]
+    assert (said or "timeout") in orjson.dumps(result).decode()
+    assert len(await doors.kept()) == (0 if said else 1)
+
+
 async def test_such_a_key_does_nothing_outside_of_any_session(doors: Doors) -> None:
     doors.keys.replace([key("publish", "read", "admin", sessions=["s1"])], [])
     nowhere: list[tuple[str, dict[str, Any]]] = [
