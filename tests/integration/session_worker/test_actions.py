@@ -216,3 +216,23 @@ def test_a_session_that_is_missing_or_closed_takes_nothing(module_worker, sessio
         assert (refused["code"], refused["details"]["status"]) == ("conflict", "failed")
     assert len(module_worker.ask("get_actions", session_id=session)["actions"]) == 2
     assert module_worker.ask("get_actions", session_id=session, cursor="%%")["code"] == "invalid"
+
+
+def test_a_batch_that_fails_takes_no_numbers(module_worker, session):
+    def batch(*commands):
+        return module_worker.do("batch", {"commands": [{"command": name, "data": data} for name, data in commands]})
+
+    step = ("log_action", {"session_id": session, "type": "step"})
+    answer = ("log_response", {"session_id": session})
+    done = batch(step, step, answer, step, ("update_state", {"session_id": session, "patch": {"a": 1}}), answer)
+    assert [next(iter(result.values()))["number"] for result in done["results"] if "state" not in result] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+    refused = batch(step, answer, ("update_goal", {"session_id": session, "goal_id": "none", "status": "blocked"}))
+    assert (refused["code"], refused["details"]["index"]) == ("not_found", 2)
+    assert module_worker.do("log_action", session_id=session, type="step")["action"]["number"] == 6
+    assert [number for _, number, _ in everything(module_worker, session)] == [1, 2, 3, 4, 5, 6]
