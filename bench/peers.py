@@ -26,42 +26,54 @@ PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
+class Sending:
+    """A way to send a peer's tasks, measured by itself."""
+
+    name: str
+    # About how many tasks it does a second, to know how many make a run.
+    pace: int
+    # Whether every task is confirmed, by the broker or the database, before its sender goes on.
+    confirmed: bool = True
+
+
+@dataclass(frozen=True)
 class Peer:
     """A task queue as its users run it."""
 
-    name: str
     module: str
     # What its worker is started with; `{module}` is replaced.
     worker: tuple[str, ...]
     # The queue that must be empty in the end; None: its jobs are in PostgreSQL.
     queue: str | None
-    # About how many tasks it does a second, to know how many make a run.
-    pace: int
-    confirms: bool = True
-    # Run once before the first worker.
+    sendings: tuple[Sending, ...]
+    # Run once before the worker.
     prepare: tuple[str, ...] = ()
 
 
-_DRAMATIQ = ("dramatiq", "--processes", "1", "{module}")
-_CELERY = ("celery", "--app", "{module}", "--quiet", "worker", "--pool", "solo", "--loglevel", "warning")
 PEERS = (
-    Peer("Dramatiq, confirms", "tasks_dramatiq", _DRAMATIQ, "default", 1_500),
-    Peer("Dramatiq, no confirms", "tasks_dramatiq", _DRAMATIQ, "default", 2_500, confirms=False),
-    Peer("Celery solo, confirms", "tasks_celery", _CELERY, "celery", 1_000),
-    Peer("Celery solo, no confirms", "tasks_celery", _CELERY, "celery", 1_500, confirms=False),
     Peer(
-        "taskiq, confirms",
+        "tasks_dramatiq",
+        ("dramatiq", "--processes", "1", "{module}"),
+        "default",
+        (Sending("Dramatiq, confirms", 1_500), Sending("Dramatiq, no confirms", 2_500, confirmed=False)),
+    ),
+    Peer(
+        "tasks_celery",
+        ("celery", "--app", "{module}", "--quiet", "worker", "--pool", "solo", "--loglevel", "warning"),
+        "celery",
+        (Sending("Celery solo, confirms", 1_000), Sending("Celery solo, no confirms", 1_500, confirmed=False)),
+    ),
+    Peer(
         "tasks_taskiq",
         ("taskiq", "worker", "{module}:broker", "--workers", "1", "--log-level", "WARNING"),
         "taskiq",
-        2_000,
+        (Sending("taskiq, confirms", 2_000),),
     ),
     Peer(
-        "Procrastinate",
         "tasks_procrastinate",
         ("procrastinate", "--app", "{module}.app", "worker", "--concurrency", "20"),
         None,
-        500,
+        (Sending("Procrastinate", 500),),
         prepare=("procrastinate", "--app", "{module}.app", "schema", "--apply"),
     ),
 )
@@ -102,29 +114,27 @@ class Running:
 
     @classmethod
     async def start(cls, peer: Peer, programs: Path, servers: Servers, directory: Path) -> Running:
-        """Its worker, warm: it has done fifty tasks."""
-        record = directory / f"{peer.module}-{time.monotonic_ns()}"
-        running = cls(peer, programs, servers, directory, record)
-        if peer.prepare and not (stamp := directory / f"{peer.module}-prepared").exists():
-            prepare = await running._start("prepare", *peer.prepare)
-            await prepare.process.wait()
-            stamp.touch()
+        """Its worker, warm: it has done some tasks."""
+        running = cls(peer, programs, servers, directory, directory / f"{peer.module}-done")
+        if peer.prepare:
+            await (await running._start("prepare", *peer.prepare)).process.wait()
         running.worker = await running._start("worker", *peer.worker)
         try:
-            await running.tasks(56)
+            await running.tasks(peer.sendings[0], 80)
         except BaseException:
             await running.worker.stop()
             raise
         return running
 
-    async def tasks(self, count: int, rate: float = 0.0) -> tuple[float, list[float]]:
+    async def tasks(self, sending: Sending, count: int, rate: float = 0.0) -> tuple[float, list[float]]:
         """Have so many tasks done (a multiple of eight); seconds from the first sending to the last end, and the waits.
 
         Raises RuntimeError when some are not done in time.
         """
         before = self.sent
         self.sent += count
-        producer = await self._start("producer", "python", f"{self.peer.module}.py", count, rate, answers=True)
+        script = BENCH / "references" / f"{self.peer.module}.py"
+        producer = await self._start("producer", "python", script, count, rate, sending=sending)
         try:
             told = await producer.answer(PATIENCE)
             await self._reach(self.sent)
@@ -134,22 +144,26 @@ class Running:
         waits = [wait for (wait,) in struct.iter_unpack("<d", self.record.read_bytes())]
         return ended - told["began"], waits[before:]
 
-    async def stop(self) -> None:
+    async def check(self) -> None:
         """Stop the worker, and see in its broker or database that every task is done.
 
         Raises RuntimeError when one is not, or was done twice.
         """
-        assert self.worker is not None
-        await self.worker.stop()
+        await self.stop()
+        name = self.peer.module.removeprefix("tasks_")
         done = self.record.stat().st_size // 8
         if done != self.sent:
-            raise RuntimeError(f"{self.peer.name}: {self.sent} tasks were sent, {done} were done")
+            raise RuntimeError(f"{name}: {self.sent} tasks were sent, {done} were done")
         if self.peer.queue is None:
-            left, succeeded = _procrastinate_jobs(self.servers.database.url)
-            if left or not succeeded:
-                raise RuntimeError(f"{self.peer.name}: {left} jobs have not succeeded, {succeeded} have")
+            if (jobs := _procrastinate_jobs(self.servers.database.url)) != {"succeeded": self.sent}:
+                raise RuntimeError(f"{name}: {self.sent} tasks were sent, in its table are {jobs}")
         elif left := await _messages(self.servers.broker.url, self.peer.queue):
-            raise RuntimeError(f"{self.peer.name}: {left} tasks were not acknowledged")
+            raise RuntimeError(f"{name}: {left} tasks were not acknowledged")
+
+    async def stop(self) -> None:
+        """Stop the worker."""
+        if self.worker is not None:
+            await self.worker.stop()
 
     async def _reach(self, count: int) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -160,34 +174,28 @@ class Running:
                 raise self.worker.broken(f"has done {done} of {count} tasks in {PATIENCE:g} s")
             await asyncio.sleep(0.002)
 
-    async def _start(self, role: str, program: str, *words: object, answers: bool = False) -> Program:
-        # By its path in references/: a module given to `python` by name would not be found from the checkout.
-        argv = [str(word).format(module=self.peer.module) for word in words]
-        if program == "python":
-            argv[0] = str(BENCH / "references" / argv[0])
+    async def _start(self, role: str, program: str, *words: object, sending: Sending | None = None) -> Program:
         return await Program.start(
             f"{self.peer.module}-{role}",
             self.programs / program,
-            *argv,
+            *(str(word).format(module=self.peer.module) for word in words),
             directory=self.directory,
             env={
                 "AMQP_URL": self.servers.broker.url,
                 "DATABASE_URL": self.servers.database.url,
-                "CONFIRMS": "yes" if self.peer.confirms else "no",
+                "CONFIRMS": "no" if sending and not sending.confirmed else "yes",
                 "RECORD": str(self.record),
                 "PYTHONPATH": str(BENCH / "references"),
                 "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
             },
-            answers=answers,
+            answers=sending is not None,
         )
 
 
-def _procrastinate_jobs(url: str) -> tuple[int, int]:
-    query = "select count(*) filter (where status <> 'succeeded'), count(*) from procrastinate_jobs"
+def _procrastinate_jobs(url: str) -> dict[str, int]:
+    """How many jobs there are, by status."""
     with psycopg.connect(url) as connection:
-        row = connection.execute(query).fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1] - row[0])
+        return dict(connection.execute("select status::text, count(*) from procrastinate_jobs group by 1").fetchall())
 
 
 async def _messages(url: str, queue: str) -> int:
