@@ -18,13 +18,13 @@ from shared.messages.memory import MemoryUpdate
 # A look costs a tenth of a millisecond, so the event comes within a quarter of a second of its time.
 LOOK_SECONDS = 0.2
 # How long a published command may take before another one is published for the same memories.
-PATIENCE_SECONDS = 2.0
-TOLD_AT_ONCE = 200
+PATIENCE_SECONDS = 0.5
+TOLD_AT_ONCE = 500
 log = get_logger()
 
 
 async def tell_memory_updates(tx: Transaction, command: Command) -> Reply:
-    """Tell of up to 200 memories whose event is due, those due first; sessions that somebody writes to come later.
+    """Tell of up to 500 memories whose event is due, those due first; sessions that somebody writes to come later.
 
     Each event is stamped as that of the last command it stands for.
     """

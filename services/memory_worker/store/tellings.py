@@ -11,6 +11,9 @@ from services.memory_worker.store.memories import COLUMNS, TOLD_APART, memory_of
 from shared.database import Transaction, psycopg_of
 from shared.messages.memory import Memory
 
+# All the events of one command are kept in one row until the broker has them.
+TOLD_BYTES = 2_000_000
+
 _DUE: LiteralString = "told_version is not null and told_at <= statement_timestamp() - %(apart)s::interval"
 
 _OLDEST_DUE = text(f"select min(told_at) from memories where {_DUE.replace('%(apart)s::interval', ':apart')}")  # noqa: S608
@@ -30,9 +33,16 @@ _LOCK: LiteralString = f"""
 # committed before the sessions were locked. By memories_to_tell and the primary keys of both tables.
 _TELL: LiteralString = f"""
     with due as materialized (
-        select session_id, key, told_version, cause from memories
-        where {_DUE} and session_id = any (array(select json_array_elements_text(%(sessions)s)))
-        order by told_at limit %(limit)s
+        select * from (
+            select session_id, key, told_version, cause,
+                sum(size) over (order by told_at, session_id, key) - size as before
+            from (
+                select *, pg_column_size(content) as size from memories
+                where {_DUE} and session_id = any (array(select json_array_elements_text(%(sessions)s)))
+                order by told_at limit %(limit)s
+            ) as waiting
+        ) as measured
+        where before < {TOLD_BYTES}
     ), told as (
         update memories set told_version = null, told_at = statement_timestamp(), cause = null
         from due where memories.session_id = due.session_id and memories.key = due.key

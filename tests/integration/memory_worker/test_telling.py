@@ -7,6 +7,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
+from services.memory_worker.store import tellings
 from shared.messages import decode_command, encode_command, new_id
 from tests.integration.handling import events_of, result_of
 
@@ -132,6 +133,15 @@ def test_what_is_forgotten_is_not_told_of(worker):
     worker.run(worker.commit(command))
     let_pass(worker)
     assert result_of(tell(worker)) == {"told": 0}
+
+
+def test_large_updates_are_told_a_few_at_a_time(worker, monkeypatch):
+    monkeypatch.setattr(tellings, "_TELL", tellings._TELL.replace(str(tellings.TOLD_BYTES), "1500"))
+    for key in "abc":
+        update(worker, 1, key=key)
+        update(worker, key * 900, key=key)
+    let_pass(worker)
+    assert [result_of(tell(worker))["told"] for _ in range(3)] == [2, 1, 0]
 
 
 def test_sessions_that_somebody_writes_to_are_told_of_later(worker):
