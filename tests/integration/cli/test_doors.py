@@ -97,7 +97,7 @@ def test_a_sent_command_is_shown_by_tail(stack: Stack) -> None:
     [
         (["store_memory", "session_id=nowhere", "type=fact", "content=x"], 4, "404 not_found"),
         (["store_memory", "session_id=s1"], 1, "422 invalid"),
-        (["no_such_command"], 1, "422 invalid: there is no command"),
+        (["no_such_command"], 2, "There is no command no_such_command."),
     ],
 )
 def test_a_refused_command_is_an_error_with_its_reason(stack: Stack, words: list[str], code: int, said: str) -> None:
