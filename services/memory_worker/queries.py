@@ -1,5 +1,6 @@
 """The memory worker's reading commands."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,8 @@ from shared.pages import cursor_after, page_of, sort_key
 
 # By words and by meaning so many of the best are looked at; what is on neither list is not found.
 FUSED = 100
+# More searches than these don't wait for the endpoint: a slow one would keep every other read waiting too.
+ASKING_AT_ONCE = 8
 
 
 async def retrieve_memory(tx: Transaction, command: Command) -> dict[str, Any]:
@@ -55,6 +58,7 @@ async def get_heat_map(tx: Transaction, command: Command) -> dict[str, Any]:
 
 def query_memories(embedder: Embedder | None) -> PreparedQuery:
     """The search, by meaning too where there is an embedder."""
+    asking = asyncio.Semaphore(ASKING_AT_ONCE)
 
     async def vector_of_meaning(command: Command) -> Vector | None:
         """The vector a search by meaning needs. Raises `Rejected` when it is blank, or can't be had."""
@@ -71,8 +75,11 @@ def query_memories(embedder: Embedder | None) -> PreparedQuery:
             )
         if embedder.fault is not None:
             raise _unavailable("not_ready", f"{embedder.fault}; until then, search by `text`")
+        if asking.locked():
+            raise _unavailable("busy", f"{ASKING_AT_ONCE} searches wait for the embeddings endpoint; try again soon")
         try:
-            (vector,) = await embedder.embeddings.of([data.meaning], seconds=SEARCH_TIMEOUT_SECONDS)
+            async with asking:
+                (vector,) = await embedder.embeddings.of([data.meaning], seconds=SEARCH_TIMEOUT_SECONDS)
         except EmbeddingsError as error:
             raise _unavailable("endpoint", f"no vector could be made: {error}; search by `text`") from None
         return vector

@@ -28,7 +28,8 @@ RETRY_SECONDS = (1.0, 60.0)
 PATIENCE_SECONDS = 30.0
 # Numbers in one command: it stays under a megabyte.
 NUMBERS_AT_ONCE = 60_000
-TEXTS_AT_ONCE = 64
+# An index takes some milliseconds for each.
+TEXTS_AT_ONCE = 32
 # Models read some 8,000 tokens, and a letter may be a token of its own.
 MAX_LETTERS = 8_000
 # Imported memories may be older than what has been looked at: now and then everything is looked at again.

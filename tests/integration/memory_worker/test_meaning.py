@@ -1,14 +1,17 @@
 """query_memories by meaning: vectors kept by embed_memories, and an order out of words and meaning."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from services.memory_worker import queries as module
 from services.memory_worker.embeddings import Embeddings
 from services.memory_worker.queries import queries
 from services.memory_worker.store import vectors as store
 from services.memory_worker.vectors import Embedder, text_of
+from shared.errors import Rejected
 from tests.integration.handling import result_of
 from tests.integration.memory_worker.conftest import MemoryWorker
 from tests.standins.embeddings import DIMENSIONS, EmbeddingsServer, vector_of
@@ -217,6 +220,25 @@ def test_an_endpoint_that_fails_makes_meaning_unavailable_and_text_goes_on(meani
     assert (error["code"], error["details"]) == ("unavailable", {"reason": "endpoint"})
     assert why in error["message"]
     assert keys(meaning.ask("query_memories", text="car")) == ["k"]
+
+
+def test_a_slow_endpoint_keeps_only_so_many_searches_waiting(meaning, server, monkeypatch):
+    monkeypatch.setattr(module, "SEARCH_TIMEOUT_SECONDS", 0.3)
+    server.behaviour = "slow"
+
+    async def ask(**query: Any) -> str:
+        async with meaning.database.reading() as tx:
+            try:
+                await meaning.queries["query_memories"](tx, meaning.command("query_memories", query))
+            except Rejected as refusal:
+                return str(refusal.details["reason"])
+        return "answered"
+
+    async def crowd() -> list[str]:
+        searches = [ask(meaning="car") for _ in range(module.ASKING_AT_ONCE + 1)]
+        return await asyncio.gather(*searches, ask(text="car"))
+
+    assert sorted(meaning.run(crowd())) == ["answered", "busy", *["endpoint"] * module.ASKING_AT_ONCE]
 
 
 def test_without_an_endpoint_the_error_says_what_to_set(worker):
