@@ -66,6 +66,15 @@ class Identity:
     caller: Caller = _UNBOUND
     hears_sessions: bool = False
 
+    def named(self) -> dict[str, str]:
+        """What log lines call it."""
+        return {
+            "agent_id": self.agent_id,
+            "kind": self.kind,
+            "permission": self.permission,
+            "caller": self.caller.name,
+        }
+
     def hears(self, pattern: str) -> bool:
         """Whether it may hear every topic of this pattern."""
         return hears(pattern, self.topics, self.caller.sessions if self.hears_sessions else None)

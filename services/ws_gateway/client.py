@@ -16,6 +16,7 @@ from services.ws_gateway.access import (
     resume_token,
 )
 from services.ws_gateway.backlog import Backlog
+from services.ws_gateway.commands import tell_refused
 from services.ws_gateway.frames import PING, error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.requests import Ack, Authenticate, CommandRequest, Ping, Request, Subscribe, read_request
@@ -126,13 +127,8 @@ class Client:
         return self._link.address
 
     def _named(self) -> dict[str, Any]:
-        who = self.identity
-        named = {"connection_id": self.id, "address": self._link.address}
-        if who is None:
-            return named
-        return {
-            **named, "agent_id": who.agent_id, "kind": who.kind, "permission": who.permission, "caller": who.caller.name
-        }  # fmt: skip
+        known = self.identity.named() if self.identity else {}
+        return {"connection_id": self.id, "address": self._link.address, **known}
 
     def send(self, frame: bytes) -> None:
         """Write a frame of the gateway's own; these never wait behind events."""
@@ -241,6 +237,7 @@ class Client:
             if self.identity is None:
                 self.close(BAD_TOKEN, "the first frame must authenticate")
                 return
+            tell_refused(self.identity, rejected, address=self.address, frame=type(request).__name__)
             named = request.message_id if request else rejected.details.pop("message_id", None)
             self.send(error(rejected, named))
         if self.connection.paused and not self._held and not self.closing:
@@ -291,7 +288,7 @@ class Client:
 
     async def _command(self, identity: Identity, request: CommandRequest, message_id: str, text: bytes) -> None:
         try:
-            answer, settled = await self.gateway.commands.run(identity, request, text)
+            answer, settled = await self.gateway.commands.run(identity, request, text, address=self.address)
         finally:
             self._commands -= 1
         if not settled:

@@ -74,15 +74,17 @@ def _in_reach(topics: Topics, session_id: str | None) -> bool:
     return session_id is not None and any(topics.cover(f"{area}.{topic_word(session_id)}.#") for area in AREAS)
 
 
-def _tell_refused(identity: Identity, request: CommandRequest, rejected: Rejected) -> None:
+def tell_refused(identity: Identity, rejected: Rejected, **about: str | None) -> None:
+    """Tell the log of a client that asked for more than it may, as whoever watches over access wants to see."""
+    if rejected.code not in ("forbidden", "rate_limited"):
+        return
     log.warning(
         "access_refused",
         caller=identity.caller.name,
         agent_id=identity.agent_id,
-        command=request.command,
-        message_id=request.message_id,
         error=rejected.code,
         detail=rejected.message,
+        **about,
     )
 
 
@@ -103,18 +105,20 @@ class Commands:
         """Wait until no command is under way."""
         await self._idle.wait()
 
-    async def run(self, identity: Identity, request: CommandRequest, text: bytes) -> tuple[bytes, bool]:
-        """The frame that answers a command sent as `text`, and whether the answer is the worker's own."""
+    async def run(
+        self, identity: Identity, request: CommandRequest, text: bytes, *, address: str
+    ) -> tuple[bytes, bool]:
+        """The frame that answers a command sent as `text` from an address, and whether it is the worker's own."""
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._run(identity, request, text)
+            return await self._run(identity, request, text, address)
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
 
-    async def _run(self, identity: Identity, request: CommandRequest, text: bytes) -> tuple[bytes, bool]:
+    async def _run(self, identity: Identity, request: CommandRequest, text: bytes, address: str) -> tuple[bytes, bool]:
         message_id = request.message_id or ""
         try:
             spec = spec_of(request.command)
@@ -125,8 +129,7 @@ class Commands:
             reply = read_reply(await self._send(identity, spec, request, key.hashed(request.data) if key else data))
         except Rejected as rejected:
             self._metrics.commands.labels(rejected.code).inc()
-            if rejected.code in ("forbidden", "rate_limited"):
-                _tell_refused(identity, request, rejected)
+            tell_refused(identity, rejected, address=address, command=request.command, message_id=message_id)
             return error(rejected, message_id), False
         except TimeoutError:
             self._metrics.commands.labels("timeout").inc()

@@ -58,7 +58,7 @@ class FakeCommands:
         self.go_on.set()
         self.ran: list[str] = []
 
-    async def run(self, identity: Any, request: Any, text: bytes) -> tuple[bytes, bool]:
+    async def run(self, identity: Any, request: Any, text: bytes, *, address: str) -> tuple[bytes, bool]:
         self.ran.append(request.message_id)
         await self.go_on.wait()
         return self.answer

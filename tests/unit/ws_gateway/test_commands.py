@@ -46,7 +46,7 @@ async def run(
     assert isinstance(request, CommandRequest)
     metrics = Metrics(Hub(Ring(1, 1)), CollectorRegistry())
     commands = Commands(rpc, metrics, keys or KeyRing(None), SECRET)  # type: ignore[arg-type]
-    frame, settled = await commands.run(identity, request, text.encode())
+    frame, settled = await commands.run(identity, request, text.encode(), address="1.2.3.4")
     await commands.finished()
     (answer,) = texts(frame)
     return answer, settled, frame
