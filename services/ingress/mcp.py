@@ -60,7 +60,8 @@ class _Exchange:
     @property
     def arguments(self) -> bytes:
         """The tool's arguments as they were written."""
-        return slices(slices(self.body)["params"]).get("arguments", b"{}")
+        given = slices(slices(self.body)["params"]).get("arguments", b"null")
+        return b"{}" if given == b"null" else given
 
 
 class McpDoor:

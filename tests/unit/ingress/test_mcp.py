@@ -237,4 +237,5 @@ async def test_a_reading_tool_says_that_the_broker_is_away(doors: Doors) -> None
 
 async def test_arguments_may_be_left_out(doors: Doors) -> None:
     await rpc(doors, "tools/call", {"Prefer": "respond-async"}, name="create_session")
-    assert [message["data"] for message in await doors.kept()] == [{}]
+    await rpc(doors, "tools/call", {"Prefer": "respond-async"}, name="create_session", arguments=None)
+    assert [message["data"] for message in await doors.kept()] == [{}, {}]
