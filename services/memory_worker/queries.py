@@ -128,10 +128,10 @@ async def _by_meaning(
 async def _matching(
     tx: Transaction, wanted: search.Filter, words: str, after: tuple[float, datetime, str, str] | None, limit: int
 ) -> list[search.Ranked]:
-    tree = await search.query_tree(tx, words)
-    if tree == "T":
+    expected = await search.prospect(tx, wanted, words)
+    if expected.tree == "T":
         raise invalid("`text` must name a word to look for, not only words to leave out", text=words)
-    return await search.search_memories(tx, wanted, words, after, limit) if tree else []
+    return await search.search_memories(tx, wanted, words, expected, after, limit) if expected.tree else []
 
 
 async def _page(tx: Transaction, rows: Sequence[search.Ranked], data: QueryMemories) -> dict[str, Any]:

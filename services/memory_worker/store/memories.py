@@ -206,6 +206,18 @@ async def rows_of(tx: Transaction, statement: str, values: dict[str, Any] | list
     return await (await cursor.execute(statement, values, prepare=False)).fetchall()
 
 
+async def values_of(tx: Transaction, statements: Sequence[str], values: dict[str, Any]) -> list[Any]:
+    """The one value of each of these statements, all of them in one round trip; planned each time, as by `rows_of`."""
+    connection = await psycopg_of(tx)
+    async with connection.pipeline():
+        cursors = [await connection.execute(statement, values, prepare=False) for statement in statements]
+    found = []
+    for cursor in cursors:
+        ((value,),) = await cursor.fetchall()
+        found.append(value)
+    return found
+
+
 def _json(value: Any) -> Json:
     return Json(encode(value), dumps=_as_is)
 

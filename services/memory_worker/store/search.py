@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from services.memory_worker.store.memories import COLUMNS, memory_of, rows_of
+from services.memory_worker.store.memories import COLUMNS, memory_of, rows_of, values_of
 from shared.database import Transaction
 from shared.messages.memory import Memory, MemoryType
 
 # What a search may look at, so that a word of a million memories is answered about as quickly as a rare one
 # (docs/memory.md tells what that means for the answers; `python -m bench memory_search` measures it). All of it is for
-# memories of a few lines; of long ones, whose words PostgreSQL keeps outside of the row, it is less (`_share`).
+# memories of a few lines; of long ones, whose words PostgreSQL keeps outside of the row, it is less (`_OUTSIDE`).
 # By the planner's estimate, an index leads to so few rows: all that match are ranked.
 FEW = 4_000
 # Should the estimate be wrong, this is where ranking them stops.
@@ -29,15 +29,18 @@ _NEWEST_FIRST = "updated desc, session_id desc, key desc"
 _BEST_FIRST = f"rank desc, {_NEWEST_FIRST}"
 _PLACE = "session_id, key, version, updated"
 
+# What the rows of a table keep outside of it, on average.
+_OUTSIDE = """
+    select pg_relation_size(reltoastrelid) / greatest(reltuples, 1)::float8 from pg_class
+    where oid = cast('{table}' as regclass)
+"""
+
 # Between marks that no text holds, which become tags once the rest is escaped.
 MARKS = ("\x02", "\x03")
 _HEADLINE = (
     f"StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=3, MaxWords=20, MinWords=10, ShortWord=0,"
     ' FragmentDelimiter=" … "'
 )
-
-# What a search says once stop words are gone: '' when nothing is left, 'T' when it only leaves words out.
-_QUERY_TREE = text("select querytree(websearch_to_tsquery('english', cast(:text as text)))")
 
 # The matching parts of some texts, in their order. Parses each text, so it is asked for the rows of one page only.
 _HIGHLIGHTS = text("""
@@ -97,16 +100,51 @@ async def list_memories(
     return [(memory_of(row), row.updated) for row in await rows_of(tx, statement, values)]
 
 
+class Prospect(NamedTuple):
+    """What a search will come upon, before it looks at a row."""
+
+    # What an index can look for: '' when only stop words are left, 'T' when the search only leaves words out.
+    tree: str
+    # For each table, how much of the bounds hold, and whether an index leads to few rows.
+    shares: dict[str, float]
+    few: dict[str, bool]
+
+
+async def prospect(tx: Transaction, wanted: Filter, words: str) -> Prospect:
+    """What a search will come upon, by the planner's statistics; one round trip to the database."""
+    tables = ["memories"] if wanted.as_of is None else ["memories", "memory_versions"]
+    filters = [condition for condition in wanted.named() if not condition.startswith("updated")]
+    conditions = [f"search @@ {_QUERY}", *filters]
+    statements = [f"select querytree({_QUERY})"]
+    for table in tables:
+        statements.append(_OUTSIDE.format(table=table))
+        # The estimate for each index that the search could go by: that of the words, or that of a filter.
+        statements += [f"explain (format json) select 1 from {table} where {each}" for each in conditions]  # noqa: S608
+    (tree, *found) = await values_of(tx, statements, {**wanted._asdict(), "text": words})
+    shares, few = {}, {}
+    for table in tables:
+        outside, *plans = found[: 1 + len(conditions)]
+        found = found[1 + len(conditions) :]
+        shares[table] = max(LEAST_SHARE, 1 / (1 + outside / ROW_BYTES))
+        few[table] = min(plan[0]["Plan"]["Plan Rows"] for plan in plans) <= FEW * shares[table]
+    return Prospect(tree, shares, few)
+
+
 async def search_memories(
-    tx: Transaction, wanted: Filter, words: str, after: tuple[float, datetime, str, str] | None, limit: int
+    tx: Transaction,
+    wanted: Filter,
+    words: str,
+    expected: Prospect,
+    after: tuple[float, datetime, str, str] | None,
+    limit: int,
 ) -> list[Ranked]:
     """Up to `limit` memories that match, after a sort key, the best first; see `FEW` for how many are looked at."""
-    statement, values = await search_statement(tx, wanted, words, after, limit)
+    statement, values = search_statement(wanted, words, expected, after, limit)
     return [Ranked(memory_of(row), row.rank, row.updated) for row in await rows_of(tx, statement, values)]
 
 
-async def search_statement(
-    tx: Transaction, wanted: Filter, words: str, after: tuple[float, datetime, str, str] | None, limit: int
+def search_statement(
+    wanted: Filter, words: str, expected: Prospect, after: tuple[float, datetime, str, str] | None, limit: int
 ) -> tuple[str, dict[str, Any]]:
     """The statement of a search and its values, for the matches there are likely to be.
 
@@ -118,12 +156,7 @@ async def search_statement(
         **wanted._asdict(), "text": words, "limit": limit,
         "rank": rank, "updated": updated, "after_session": session_id, "after_key": key,
     }  # fmt: skip
-    tables = ["memories"] if wanted.as_of is None else ["memories", "memory_versions"]
-    parts = []
-    for table in tables:
-        share = await _share(tx, table)
-        few = await _leads_to_few(tx, table, wanted, values, int(FEW * share))
-        parts.append(_candidates(table, wanted, share, few=few))
+    parts = [_candidates(table, wanted, share, few=expected.few[table]) for table, share in expected.shares.items()]
     found = " union all ".join(f"select * from {name}" for part in parts for name in part.found)  # noqa: S608
     after_key = (
         "where (rank, updated, session_id, key) < (%(rank)s, %(updated)s, %(after_session)s, %(after_key)s)"
@@ -145,12 +178,6 @@ def version_of(place: str) -> str:
     return f"""
         select {COLUMNS} from memories where {same} union all select {COLUMNS} from memory_versions where {same}
     """  # noqa: S608
-
-
-async def query_tree(tx: Transaction, words: str) -> str:
-    """What of a search an index can look for: '' when only stop words are left, 'T' when it only leaves words out."""
-    tree: str = (await tx.execute(_QUERY_TREE, {"text": words})).scalar_one()
-    return tree
 
 
 async def highlight(tx: Transaction, words: str, documents: list[str]) -> list[str]:
@@ -190,24 +217,3 @@ def _candidates(table: str, wanted: Filter, share: float, *, few: bool) -> _Cand
         )
     """  # noqa: S608
     return _Candidates(ctes, [f"found_{table}", f"recent_{table}"])
-
-
-async def _share(tx: Transaction, table: str) -> float:
-    """How much of a search's bounds hold for the rows of a table, by what they keep outside of the table on average."""
-    ((outside,),) = await rows_of(
-        tx,
-        "select pg_relation_size(reltoastrelid) / greatest(reltuples, 1)::float8 from pg_class"
-        " where oid = cast(%(table)s as regclass)",
-        {"table": table},
-    )
-    return max(LEAST_SHARE, 1 / (1 + outside / ROW_BYTES))
-
-
-async def _leads_to_few(tx: Transaction, table: str, wanted: Filter, values: dict[str, Any], few: int) -> bool:
-    """Whether the planner expects few rows by one of the indexes: that of the words, or that of a filter."""
-    filters = [condition for condition in wanted.named() if not condition.startswith("updated")]
-    for condition in (f"search @@ {_QUERY}", *filters):
-        (plan,) = await rows_of(tx, f"explain (format json) select 1 from {table} where {condition}", values)  # noqa: S608
-        if plan[0][0]["Plan"]["Plan Rows"] <= few:
-            return True
-    return False

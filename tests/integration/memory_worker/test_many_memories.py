@@ -39,7 +39,9 @@ def plan_of(worker: Any, words: str, **wanted: Any) -> str:
 
     async def explain() -> str:
         async with worker.database.reading() as tx:
-            statement, values = await search.search_statement(tx, search.Filter(**named), words, None, 51)
+            wanted = search.Filter(**named)
+            expected = await search.prospect(tx, wanted, words)
+            statement, values = search.search_statement(wanted, words, expected, None, 51)
             explained = f"explain (analyze, costs off, timing off, summary off, buffers off) {statement}"
             return "\n".join(line for (line,) in await memories.rows_of(tx, explained, values))
 
