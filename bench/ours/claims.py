@@ -33,15 +33,21 @@ async def measure(rows: int) -> None:
     """Fill the queue up to each depth in turn, and time claims of 1 and of 50 at each; also beside tasks for others."""
     database = Database(os.environ["DATABASE_URL"], name="bench")
     async with database.transaction() as tx:
+        await run(tx, "set local statement_timeout = 0")
         await run(
             tx, "insert into sessions (id) select 'bench-' || n from generate_series(0, 19) n on conflict do nothing"
         )
-        await run(tx, "insert into agents (name, type, command) values (%s, 't', '') on conflict do nothing", AGENT)
+        await run(
+            tx,
+            "insert into agents (name, type, command, metadata) values (%s, 't', '', '{}') on conflict do nothing",
+            AGENT,
+        )
         for needs in ([], ["gpu"]):
             await queues.make_queues(tx, [{"agent_name": AGENT, "capabilities": needs}])
         await run(tx, _FILL, AGENT, rows, AGENT, Json(["gpu"]))
     for depth in (100, 10_000, rows):
         async with database.transaction() as tx:
+            await run(tx, "set local statement_timeout = 0")
             await run(tx, "delete from tasks where agent_name = %s and capabilities = '{}'", AGENT)
             await run(tx, _FILL, AGENT, depth + 51 * ROUNDS, AGENT, Json([]))
         for count in (1, 50):

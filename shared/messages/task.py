@@ -93,12 +93,13 @@ class DelegateTask(CommandData):
     description: Text | None = None
     input_data: JsonText | None = None
     priority: Annotated[int, Field(ge=0, le=9)] = 5
-    depends_on: Annotated[list[Id], Field(max_length=100)] = []
+    # Made anew by a factory: a list as the default would be copied deeply for each task.
+    depends_on: Annotated[list[Id], Field(max_length=100)] = Field(default_factory=list)
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     timeout_s: Seconds | None = None
     run_at: Moment | None = None
     cron: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    capabilities: Capabilities = []
+    capabilities: Capabilities = Field(default_factory=list)
     idempotency_key: Id | None = None
     callback_url: CallbackTarget | None = None
 

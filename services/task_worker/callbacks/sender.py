@@ -116,8 +116,8 @@ class Sender:
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
         if not task.cancelled() and (error := task.exception()):
-            # Its lease passes, and then it is tried again.
-            log.error("callback_attempt_failed", exc_info=error)
+            # What came of it is not recorded: its lease passes, and then it is tried again.
+            log.error("callback_not_recorded", exc_info=error)
 
     async def _send(self, claimed: Claimed) -> None:
         started = time.monotonic()
@@ -155,6 +155,10 @@ class Sender:
             return verdicts.of_failure(str(error), number, age)
         except TimeoutError:
             return verdicts.of_failure(f"no answer within {self._deadline:g} s", number, age)
+        except Exception as error:
+            # A bug, which must not have it tried without end.
+            log.error("callback_attempt_broken", callback_id=claimed.id, exc_info=error)
+            return verdicts.of_failure(f"{type(error).__name__}: {error}", number, age)
         return verdicts.of_answer(answer, number, age, now)
 
     async def _record(self, claimed: Claimed, verdict: Verdict, ms: int) -> None:
