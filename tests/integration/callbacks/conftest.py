@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import uvloop
 
 from services.task_worker.callbacks.commands import HANDLERS, QUERIES, list_callbacks
 from services.task_worker.callbacks.post import tls_context
@@ -29,6 +30,11 @@ class Desk(Handling):
 
     handlers = HANDLERS
     queries = QUERIES
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        # The loop the services run on, which has sockets and TLS of its own.
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
     def owe(self, url: str, **result: Any) -> str:
         """Owe the reply of a reading command; returns its message id."""

@@ -137,6 +137,17 @@ def test_a_receiver_that_is_not_there_is_tried_again(desk, make_receiver, receiv
     assert "127.0.0.1: Connect" in row["attempts"][0]["error"]
 
 
+def test_a_bug_of_ours_is_an_attempt_that_failed(desk, receiver):
+    async def broken(host, port):
+        raise RuntimeError("a bug")
+
+    desk.owe("http://hooks.example.com/")
+    desk.owe(receiver.url)
+    first, second = desk.send(2, resolver=broken)
+    assert (first["status"], first["attempts"][0]["error"]) == ("pending", "RuntimeError: a bug")
+    assert second["status"] == "delivered"
+
+
 def test_slow_receivers_do_not_keep_others_waiting(desk, receiver, make_receiver):
     slow, hold = make_receiver(), threading.Event()
     slow.answers = [Answer(hold=hold) for _ in range(20)]
