@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from cli.screen import err, plain_errors
+from cli.screen import err, harmless, plain_errors
 
 if TYPE_CHECKING:
     from cli.client import CallFailed, Client
@@ -34,11 +34,11 @@ def calling(*, as_json: bool = False, missing: str = "") -> Iterator["Client"]:
 def end(error: "CallFailed", *, as_json: bool = False, missing: str = "") -> NoReturn:
     """End the command with what is known of a failed call."""
     if as_json and error.text is not None:
-        err.print(error.text.decode(errors="replace"), markup=False)
+        typer.echo(error.text.decode(errors="replace"), err=True)
         raise typer.Exit(error.exit_code)
-    err.print(str(error), style="red", markup=False)
+    err.print(harmless(str(error)), style="red", markup=False)
     for field in error.fields:
-        err.print(f"  {field.get('field')}: {field.get('fault') or field.get('kind')}", markup=False)
+        err.print(harmless(f"  {field.get('field')}: {field.get('fault') or field.get('kind')}"), markup=False)
     if hint := error.hint or (missing if error.status == 404 else ""):
         err.print(hint, markup=False)
     raise typer.Exit(error.exit_code)

@@ -144,7 +144,7 @@ def _follow(client: "Client", ids: list[int]) -> dict[str, list[int]]:
         while left or asked:
             if left and len(asked) <= _CHUNK // 2:
                 chunk, left = left[:_CHUNK], left[_CHUNK:]
-                client.text("POST", "/api/dead-letters/redrive", json={"dead_letter_ids": chunk})
+                client.post("/api/dead-letters/redrive", {"dead_letter_ids": chunk})
                 asked += chunk
             states = jsons.loads(client.text("GET", "/api/dead-letters/redrive", params={"dead_letter_id": asked}))
             settled = _settled(asked, states)

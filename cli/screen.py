@@ -30,7 +30,7 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 def fail(text: str, code: int = 1) -> NoReturn:
     """Say what went wrong and end with this exit code."""
-    err.print(text, style="red", markup=False)
+    err.print(harmless(text), style="red", markup=False)
     raise typer.Exit(code)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from cli.screen import EXIT_CODES, err, fail, out
+from cli.screen import EXIT_CODES, err, fail, harmless, out
 
 app = typer.Typer()
 
@@ -60,10 +60,14 @@ def follow(topics: list[str], *, since: str | None, as_json: bool, count: int | 
                     if not as_json:
                         err.print(f"listening to {' '.join(topics)} on {client.gateway_url}", style="dim")
                     while left is None or left > 0:
-                        frame = feed.next()
+                        text = feed.text()
+                        frame = json.loads(text)
                         cursor = frame.get("cursor", cursor)
                         left = None if left is None else left - 1
-                        _print(frame, as_json=as_json)
+                        if as_json:
+                            typer.echo(text)
+                        else:
+                            _print(frame)
                     return
             except KeyboardInterrupt:
                 return
@@ -80,13 +84,10 @@ def about(event: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in event.items() if name not in _ENVELOPE}, ensure_ascii=False)
 
 
-def _print(frame: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        out.print(json.dumps(frame, ensure_ascii=False), markup=False)
-        return
+def _print(frame: Mapping[str, Any]) -> None:
     moment = str(frame.get("timestamp", ""))[11:23]
     session = f" [blue]{escape(str(frame['session_id']))}[/]" if frame.get("session_id") else ""
-    rest = about(frame)
+    rest = harmless(about(frame))
     if len(rest) > _SHOWN:
         rest = rest[: _SHOWN - 2] + " …"
     out.print(
