@@ -61,11 +61,11 @@ def _plain(text: str) -> str:
     if text.lstrip().startswith("{"):
         try:
             document = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            document = None
-        unwrapped = _unwrapped(document)
-        if unwrapped is not document:
-            return _said(unwrapped)
+            if (unwrapped := _unwrapped(document)) is not document:
+                return _said(unwrapped)
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            # No JSON, or deeper than any memory: text like any other.
+            pass
     if "<mark>" in text:
         # A highlight is HTML.
         text = unescape(_MARK.sub("", text))

@@ -1,6 +1,9 @@
 """query_memories by meaning: vectors kept by embed_memories, and an order out of words and meaning."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +15,7 @@ from services.memory_worker.queries import queries
 from services.memory_worker.store import vectors as store
 from services.memory_worker.vectors import Embedder, text_of
 from shared.errors import Rejected
+from tests.conftest import ROOT
 from tests.integration.handling import result_of
 from tests.integration.memory_worker.conftest import MemoryWorker
 from tests.standins.embeddings import DIMENSIONS, EmbeddingsServer, vector_of
@@ -185,6 +189,14 @@ def test_another_dimension_makes_the_table_anew(meaning):
     prepare(meaning, DIMENSIONS // 2)
     assert look(meaning).missing == [("s1", "k", 1)]
     assert embed(meaning, length=DIMENSIONS // 2) == {"kept": 1, "stale": 0}
+
+
+def test_no_migration_looks_at_the_vectors(meaning):
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "check"], cwd=ROOT, env={**os.environ, "DATABASE_URL": meaning.url},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "No new upgrade operations" in done.stdout + done.stderr
 
 
 def test_more_dimensions_than_can_be_indexed_are_refused_with_what_to_set(worker):
