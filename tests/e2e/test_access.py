@@ -248,3 +248,37 @@ def test_who_was_refused_is_told_in_the_logs(doors: Doors, stack: Stack, make: C
         return any("ingress" in line for line in ours) and any("ws_gateway" in line for line in ours)
 
     eventually(told)
+
+
+def test_another_sessions_tasks_and_artifacts_are_out_of_reach_by_their_ids(
+    doors: Doors, make: Callable[..., Holder]
+) -> None:
+    holder = make("publish", "read", sessions=["own-*"])
+    own, foreign = f"own-{uuid4().hex[:8]}", doors.session()
+    assert holder.run("create_session", session_id=own).status_code == 201
+    agent = f"agent-{uuid4().hex[:8]}"
+    doors.command("register_agent", name=agent, type="worker")
+    work = {"agent_name": agent, "task_type": "t"}
+    taken = doors.command("delegate_task", session_id=foreign, **work)["task"]["task_id"]
+    mine = holder.run("delegate_task", session_id=own, **work).json()["task"]["task_id"]
+    claimed = holder.run("claim_task", agent_name=agent, worker_id="w", count=50, session_id=own).json()["tasks"]
+    assert [task["task_id"] for task in claimed] == [mine]
+    lease = doors.command("claim_task", agent_name=agent, worker_id="w", session_id=foreign)["tasks"][0]
+    held = {"task_id": taken, "lease_token": lease["lease_token"]}
+    for name, data in (
+        ("get_task", {"task_id": taken}),
+        ("start_task", held),
+        ("heartbeat_task", held),
+        ("complete_task", held),
+        ("fail_task", {**held, "error_message": "x"}),
+        ("cancel_task", {"task_id": taken}),
+        ("retry_task", {"task_id": taken}),
+    ):
+        refused = holder.run(name, session_id=own, **data)
+        assert (refused.status_code, refused.json()["code"]) == (404, "not_found"), name
+        assert holder.run(name, **data).status_code == 403, name
+    assert {task["session_id"] for task in holder.run("list_tasks", session_id=own).json()["tasks"]} == {own}
+    artifact = doors.command("add_artifact", session_id=foreign, name="a", type="text", content="x")["artifact"]
+    assert holder.run("get_artifact", session_id=own, artifact_id=artifact["artifact_id"]).status_code == 404
+    refused = holder.run("delegate_task", session_id=own, **work, depends_on=[taken])
+    assert refused.json()["code"] == "not_found"
