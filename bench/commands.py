@@ -46,11 +46,13 @@ async def run(plan: Plan) -> Benchmark:
         contestants = []
         if plan.wants(REFERENCE):
             contestants.append(await systems.start_reference(plan, stack, servers))
-        if plan.wants(OURS):
-            contestants.append(await systems.start_ours(plan, stack, servers))
-        plan.say("commands: a session with a long life")
-        longlived.load(servers.database.url)
-        await reads(plan, servers, next((each for each in contestants if each.name == OURS), None), found)
+        if plan.wants(OURS) or plan.wants(BARE):
+            ours = await systems.start_ours(plan, stack, servers)
+            plan.say("commands: a session with a long life")
+            longlived.load(servers.database.url)
+            await reads(plan, servers, ours, found)
+            if plan.wants(OURS):
+                contestants.append(ours)
         for number in range(plan.runs):
             for system in contestants:
                 plan.noise.sample()
@@ -108,7 +110,7 @@ class Figures:
         return [measure for measure in every if measure.figures]
 
 
-async def reads(plan: Plan, servers: Servers, ours: System | None, found: Figures) -> None:
+async def reads(plan: Plan, servers: Servers, ours: System, found: Figures) -> None:
     """States at a steady rate, and pages of a timeline one after another."""
     seconds = plan.seconds or SECONDS
     walks: dict[str, Walk] = {}
@@ -120,7 +122,7 @@ async def reads(plan: Plan, servers: Servers, ours: System | None, found: Figure
                 _add(found.state_p50, found.state_p99, BARE, await steadily(reader.state, seconds))
             pages = walks.setdefault(BARE, Walk(longlived.page_by_sql(servers.database.url)))
             _add(found.page_p50, found.page_p99, BARE, await asyncio.to_thread(pages.go_on, seconds))
-        if ours:
+        if plan.wants(OURS):
             plan.say(f"commands {number + 1}/{plan.runs}: {OURS} reads")
             _add(found.state_p50, found.state_p99, OURS, await _states_over_http(ours, seconds))
             pages = walks.setdefault(OURS, Walk(_page_over_http(ours)))
