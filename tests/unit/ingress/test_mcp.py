@@ -1,5 +1,6 @@
 """The MCP door: who may come in, what is listed, and what is answered when the broker is away."""
 
+import gzip
 from typing import Any
 
 import orjson
@@ -123,6 +124,14 @@ async def test_what_is_no_request_is_400(doors: Doors, body: bytes) -> None:
     got = await doors.post("/mcp", body, HEADERS)
     assert got.status == 400
     assert "error" in got.json()
+
+
+async def test_a_body_may_come_compressed_and_bit_by_bit(doors: Doors) -> None:
+    message = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    packed = await doors.post("/mcp", gzip.compress(message), HEADERS | {"Content-Encoding": "gzip"})
+    assert (packed.status, packed.json()["result"]) == (200, {})
+    pieces = [message[:7], message[7:20], message[20:]]
+    assert (await doors.post("/mcp", headers=HEADERS, pieces=pieces)).json()["result"] == {}
 
 
 async def test_a_body_over_1_mb_is_413(doors: Doors) -> None:
