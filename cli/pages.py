@@ -67,6 +67,10 @@ def print_pretty(text: bytes) -> None:
 
 
 def _print_lines(entries: Iterator[bytes], noun: str) -> None:
+    if out.is_terminal:  # where the lines go by themselves, and a bar would stand in their way
+        for entry in entries:
+            typer.echo(_on_one_line(entry))
+        return
     with progress(f"{noun} read") as bar:
         for entry in bar.count(entries):
             typer.echo(_on_one_line(entry))
