@@ -27,7 +27,8 @@ async def store_memory(tx: Transaction, commands: list[Command]) -> list[Reply |
     drafts = [memories.draft(at, command) for at, command in enumerate(commands)]
     await _store(tx, commands, [draft for draft in drafts if not draft.key_made], answers)
     if without_key := [draft for draft in drafts if draft.key_made]:
-        echoes = await _recall(tx, without_key, answers)
+        stored_at = {command.message_id: at for at, command in enumerate(commands)}
+        echoes = await _recall(tx, without_key, stored_at, answers)
         again = {draft.at for draft, _ in echoes}
         fresh = [draft for draft in without_key if draft.at not in answers and draft.at not in again]
         await _store(tx, commands, fresh, answers)
@@ -68,7 +69,9 @@ async def _store(tx: Transaction, commands: list[Command], drafts: Sequence[Draf
         there.update(draft.place for draft in wave if isinstance(answers.get(draft.at), Reply))
 
 
-async def _recall(tx: Transaction, drafts: Sequence[Draft], answers: Answers) -> list[tuple[Draft, Draft]]:
+async def _recall(
+    tx: Transaction, drafts: Sequence[Draft], stored_at: dict[str, int], answers: Answers
+) -> list[tuple[Draft, Draft]]:
     """Answer the drafts that are in force already, or can't be; returns those that say what another of them says."""
     first: dict[int, Draft] = {}
     echoes = []
@@ -79,7 +82,9 @@ async def _recall(tx: Transaction, drafts: Sequence[Draft], answers: Answers) ->
             echoes.append((draft, first[draft.content_hash]))
     known = await store.find_saying(tx, first.keys()) if first else {}
     for hash, memory in known.items():
-        if memories.repeats(first[hash], memory):
+        # What comes later in this batch can't have been recalled.
+        before = stored_at.get(memory.message_id, -1) < first[hash].at
+        if before and memories.repeats(first[hash], memory):
             answers[first[hash].at] = _recalled(memory)
     return echoes
 

@@ -97,6 +97,14 @@ def test_the_same_text_twice_in_one_batch_is_stored_once(worker):
     assert [len(events_of(outcome)) for outcome in outcomes] == [1, 0, 1, 1]
 
 
+def test_a_key_given_before_in_the_same_batch_is_recalled_and_one_given_later_is_not(worker):
+    outcomes = worker.run(worker.write(note("one"), note("one", "k"), note("two", "l"), note("two")))
+    stored = [result_of(outcome) for outcome in outcomes]
+    assert [each["recalled"] for each in stored] == [False, False, False, True]
+    assert stored[3]["memory"] == stored[2]["memory"]
+    assert count(worker) == 3
+
+
 def test_without_a_key_no_version_can_be_expected(worker):
     (refused,) = worker.store(note(TEXT, if_version=3))
     assert (refused["code"], refused["details"]["version"]) == ("conflict", 0)
