@@ -1,4 +1,4 @@
-"""The background tasks of the task worker that send callbacks, and delete those that ended a week ago."""
+"""The background tasks of the task worker that send callbacks, and keep their table small."""
 
 import asyncio
 
@@ -37,10 +37,10 @@ def send_callbacks(signer: Signer, allowed: Allowed) -> Background:
 
 
 async def expire_callbacks(context: Context) -> None:
-    """Delete the callbacks of long ago, until cancelled. Every replica may do it at any time."""
+    """Delete the callbacks of long ago, until cancelled; every replica may do it at any time."""
     while True:
         try:
-            await delete_old(context.database)
+            await keep_house(context.database)
         except Exception as error:
             if is_transient(error):
                 log.warning("maintenance_waits", reason=str(error).split("\n")[0], retry_s=EXPIRY_SECONDS)
@@ -49,14 +49,14 @@ async def expire_callbacks(context: Context) -> None:
         await asyncio.sleep(EXPIRY_SECONDS)
 
 
-async def delete_old(database: Database) -> int:
-    """Delete the callbacks that ended a week ago, with their attempts; returns how many."""
-    total, deleted = 0, BATCH_ROWS
-    while deleted == BATCH_ROWS:
-        async with database.transaction() as tx:
-            deleted = await store.delete_old(tx, KEEP_DAYS, BATCH_ROWS)
-        total += deleted
-        await asyncio.sleep(PAUSE_SECONDS)
-    if total:
-        log.info("callbacks_expired", rows=total)
-    return total
+async def keep_house(database: Database) -> None:
+    """Delete the callbacks that ended a week ago, with their attempts; give up those nobody has sent for a week."""
+    for done, step in (("callbacks_expired", store.delete_old), ("callbacks_never_sent", store.give_up_overdue)):
+        total, rows = 0, BATCH_ROWS
+        while rows == BATCH_ROWS:
+            async with database.transaction() as tx:
+                rows = await step(tx, KEEP_DAYS, BATCH_ROWS)
+            total += rows
+            await asyncio.sleep(PAUSE_SECONDS)
+        if total:
+            log.info(done, rows=total)

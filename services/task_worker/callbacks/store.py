@@ -65,6 +65,18 @@ _ATTEMPTS = text("""
     order by callback_id, number
 """)
 
+# A small batch of those that nobody has sent for long, since there was no secret to sign them with, or no task worker;
+# by callbacks_due.
+_GIVE_UP_OVERDUE = text("""
+    update callbacks set status = 'failed', finished = now(), next_attempt = null, body = null
+    where ctid = any (array(
+        select ctid from callbacks
+        where status = 'pending' and next_attempt < now() - make_interval(days => :days)
+        order by next_attempt limit :limit
+        for update skip locked
+    ))
+""")
+
 # A small batch of those that ended long ago, their attempts with them; by callbacks_finished.
 _DELETE_OLD = text("""
     delete from callbacks where ctid = any (array(
@@ -132,6 +144,11 @@ async def list_callbacks(
     rows = list(await tx.execute(text(statement), values))
     attempts = await _attempts(tx, [row.id for row in rows])
     return [_callback(row, attempts[row.id]) for row in rows]
+
+
+async def give_up_overdue(tx: Transaction, days: int, limit: int) -> int:
+    """Give up to `limit` callbacks up that have been due for more than `days` days; returns how many there were."""
+    return (await tx.execute(_GIVE_UP_OVERDUE, {"days": days, "limit": limit})).rowcount
 
 
 async def delete_old(tx: Transaction, days: int, limit: int) -> int:

@@ -11,7 +11,7 @@ from services.task_worker.callbacks import store
 from services.task_worker.callbacks.commands import ended
 from services.task_worker.callbacks.post import tls_context
 from services.task_worker.callbacks.sender import Sender
-from services.task_worker.callbacks.service import delete_old
+from services.task_worker.callbacks.service import keep_house
 from services.task_worker.callbacks.signing import Signer
 from services.task_worker.callbacks.targets import resolve
 from shared.bus.commit import Reply
@@ -173,12 +173,20 @@ def test_old_ones_are_deleted_with_their_attempts_and_what_is_owed_stays(desk, r
     desk.owe(receiver.url)
     desk.send()
     desk.owe("https://hooks.example.com/")
-    assert desk.run(delete_old(desk.database)) == 0
+    desk.run(keep_house(desk.database))
+    assert len(desk.rows()) == 2
     desk.sql("update callbacks set created = now() - interval '9 days', finished = finished - interval '8 days'")
-    assert desk.run(delete_old(desk.database)) == 1
+    desk.run(keep_house(desk.database))
     (row,) = desk.rows()
     assert row["status"] == "pending"
     assert desk.sql("select count(*) from callback_attempts")[0][0] == 0
+
+
+def test_what_nobody_sends_for_a_week_is_given_up(desk):
+    ids = [desk.owe("https://hooks.example.com/") for _ in range(2)]
+    desk.sql("update callbacks set next_attempt = now() - interval '8 days' where message_id = :id", id=ids[0])
+    desk.run(keep_house(desk.database))
+    assert [(row["status"], row["attempts"]) for row in desk.rows()] == [("failed", []), ("pending", [])]
 
 
 def test_what_is_due_is_found_by_its_index_however_much_was_delivered(desk):
