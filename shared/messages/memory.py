@@ -136,6 +136,8 @@ class MemoryHistory(CommandData):
     needs_session=False,
     destructive=True,
     idempotent=True,
+    destructive=True,
+    idempotent=True,
     example={"session_id": "demo", "key": "plan", "reason": "It named a customer"},
 )
 class ForgetMemory(CommandData):
