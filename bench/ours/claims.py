@@ -21,7 +21,8 @@ ROUNDS = 40
 
 _FILL = """
     insert into tasks (id, session_id, agent_name, task_type, priority, queue, capabilities, claimable, turn, queued)
-    select gen_random_uuid()::text, 'bench-' || n %% 20, %s, 't', n %% 10, task_queues.id, task_queues.capabilities,
+    -- In the order of their making, as the ids of tasks are.
+    select %s || to_char(n, 'FM00000000'), 'bench-' || n %% 20, %s, 't', n %% 10, task_queues.id, capabilities,
         true, n / 20, now() + n * interval '1 us'
     from generate_series(1, %s) as n, task_queues where agent_name = %s and capabilities = array(
         select json_array_elements_text(%s)
@@ -44,17 +45,17 @@ async def measure(rows: int) -> None:
         )
         for needs in ([], ["gpu"]):
             await queues.make_queues(tx, [{"agent_name": AGENT, "capabilities": needs}])
-        await run(tx, _FILL, AGENT, rows, AGENT, Json(["gpu"]))
+        await run(tx, _FILL, "other-", AGENT, rows, AGENT, Json(["gpu"]))
     for depth in (100, 10_000, rows):
         async with database.transaction() as tx:
             await run(tx, "set local statement_timeout = 0")
             await run(tx, "delete from tasks where agent_name = %s and capabilities = '{}'", AGENT)
-            await run(tx, _FILL, AGENT, depth + 51 * ROUNDS, AGENT, Json([]))
+            await run(tx, _FILL, f"{depth}-", AGENT, depth + 51 * ROUNDS, AGENT, Json([]))
         for count in (1, 50):
             took = []
             for _ in range(ROUNDS):
                 async with database.transaction() as tx:
-                    found = await queues.find_queues(tx, AGENT, [])
+                    found = (await claims.find_agents(tx, [AGENT]))[AGENT].queues_for(frozenset())
                     began = time.perf_counter()
                     taken = await claims.claim_tasks(
                         tx, found, workers=["w"] * count, tokens=["t"] * count, ageing_seconds=60

@@ -31,6 +31,8 @@ SESSIONS = 20
 CLAIMED_AT_ONCE = 50
 # Claims under way at once; each completes what it got before it claims again.
 CLAIMERS = 4
+# Those that wait one task at a time, for the latency: enough that one always waits.
+WAITING = 16
 # Delegations the broker has not confirmed yet.
 OUTSTANDING = 500
 WAIT_SECONDS = 1.0
@@ -137,7 +139,7 @@ async def steady(client: Client, count: int, rate: float) -> dict[str, float]:
                 started[task["input_data"]["number"]] = time.monotonic()
                 await client.ask("complete_task", _leased(task))
 
-    workers = [asyncio.create_task(work(f"w{number}")) for number in range(CLAIMERS)]
+    workers = [asyncio.create_task(work(f"w{number}")) for number in range(WAITING)]
     await asyncio.sleep(0.3)
     began = time.monotonic()
     for number in range(count):

@@ -4,7 +4,8 @@ Whoever asks has taken nothing yet, so a crash loses only the waiting: the comma
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,8 @@ class Parking:
 
     def __init__(self, on_due: Callable[[Item], None]) -> None:
         self._on_due = on_due
-        self._topics: dict[str, dict[_Kind, OrderedDict[int, Item]]] = {}
+        # Of each kind in the order in which they came first, whoever has looked again meanwhile.
+        self._topics: dict[str, dict[_Kind, list[Item]]] = {}
         self._places: dict[int, tuple[str, _Kind, asyncio.TimerHandle]] = {}
         self._numbers = 0
         self._heard: Counter[str] = Counter()
@@ -72,7 +74,7 @@ class Parking:
         assert item.waits_until is not None
         loop = asyncio.get_running_loop()
         kind = wait.abilities, wait.session_id
-        self._topics.setdefault(wait.topic, {}).setdefault(kind, OrderedDict())[id(item)] = item
+        insort(self._topics.setdefault(wait.topic, {}).setdefault(kind, []), item, key=_place)
         self._places[id(item)] = wait.topic, kind, loop.call_at(item.waits_until, self._time_is_up, item)
 
     def wake(self, wakes: Iterable[Wake]) -> tuple[list[Item], list[Wake]]:
@@ -95,7 +97,7 @@ class Parking:
 
     def wake_all(self) -> list[Item]:
         """Take out every command."""
-        items = [item for kinds in self._topics.values() for parked in kinds.values() for item in parked.values()]
+        items = [item for kinds in self._topics.values() for parked in kinds.values() for item in parked]
         self.clear()
         return items
 
@@ -116,10 +118,10 @@ class Parking:
             for kind in kinds
             if wake.needs is not None and wake.needs <= kind[0] and kind[1] in (None, wake.session_id)
         ]
-        return min(able, key=lambda kind: next(iter(kinds[kind].values())).parked, default=None)
+        return min(able, key=lambda kind: kinds[kind][0].parked, default=None)
 
     def _take(self, topic: str, kind: _Kind) -> Item:
-        item = next(iter(self._topics[topic][kind].values()))
+        item = self._topics[topic][kind][0]
         self._remove(item)
         return item
 
@@ -127,7 +129,7 @@ class Parking:
         topic, kind, timer = self._places.pop(id(item))
         timer.cancel()
         kinds = self._topics[topic]
-        del kinds[kind][id(item)]
+        del kinds[kind][bisect_left(kinds[kind], item.parked, key=_place)]
         if not kinds[kind]:
             del kinds[kind]
             if not kinds:
@@ -136,6 +138,10 @@ class Parking:
     def _time_is_up(self, item: Item) -> None:
         self._remove(item)
         self._on_due(item)
+
+
+def _place(item: Item) -> int:
+    return item.parked
 
 
 def as_rows(wakes: Sequence[Wake]) -> list[list[object]]:

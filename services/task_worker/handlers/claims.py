@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from services.task_worker import tasks
-from services.task_worker.store import agents, claims, queues
+from services.task_worker.store import agents, claims
 from shared.bus.commit import BatchHandler, Reply
 from shared.bus.parking import Wait
 from shared.database import Transaction
@@ -33,7 +33,7 @@ def claim_task(ageing_seconds: float) -> BatchHandler:
         """
         names = sorted({command.data.agent_name for command in commands})
         known = await claims.find_agents(tx, names)
-        limits = {name: limit for name, (limit, _) in known.items() if limit}
+        limits = {name: each.limit for name, each in known.items() if each.limit}
         in_hand: Counter[str] = Counter()
         if limits:
             limits = await claims.lock_agents(tx, list(limits))
@@ -48,7 +48,7 @@ def claim_task(ageing_seconds: float) -> BatchHandler:
                 registered = registered if registered is not None else await agents.agent_names(tx)
                 answers[at] = tasks.unknown_agent(data.agent_name, registered)
                 continue
-            able = known[data.agent_name][1] if data.capabilities is None else data.capabilities
+            able = known[data.agent_name].capabilities if data.capabilities is None else data.capabilities
             alike.setdefault(_Kind(data.agent_name, frozenset(able), data.session_id), []).append((at, data))
         for kind, asked in alike.items():
             wanted = sum(data.count for _, data in asked)
@@ -58,7 +58,7 @@ def claim_task(ageing_seconds: float) -> BatchHandler:
             if count:
                 taken = await claims.claim_tasks(
                     tx,
-                    await queues.find_queues(tx, kind.agent_name, sorted(kind.capabilities)),
+                    known[kind.agent_name].queues_for(kind.capabilities),
                     workers=workers,
                     tokens=tasks.lease_tokens(count),
                     session_id=kind.session_id,

@@ -13,6 +13,7 @@ from shared.bus.commit import Reply
 from shared.database import Transaction
 from shared.errors import Rejected, conflict
 from shared.messages import Command, JsonText, new_id, rfc3339
+from shared.messages.json_text import same_for_all
 from shared.messages.task import DelegateTask, Task, TaskCreated
 
 
@@ -208,8 +209,11 @@ def _once(each: Draft) -> Once | None:
 
 
 def _fingerprint(asked: DelegateTask) -> str:
-    """What tells a repetition from another task under the same key; of the fields as they were written."""
-    return blake2b(repr(sorted(asked.__dict__.items())).encode(), digest_size=16).hexdigest()
+    """What tells a repetition from another task under the same key."""
+    fields = dict(asked.__dict__)
+    if asked.input_data is not None:
+        fields["input_data"] = same_for_all(asked.input_data.text)
+    return blake2b(repr(sorted(fields.items())).encode(), digest_size=16).hexdigest()
 
 
 def _task(each: Draft, created: datetime) -> Task:

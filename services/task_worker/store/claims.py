@@ -1,7 +1,7 @@
 """SQL of claims."""
 
 from collections.abc import Sequence
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 from services.task_worker.store.rows import COLUMNS, claimed_task_of, json_rows, rest_of, run
 from services.task_worker.tasks import LEASE_SECONDS
@@ -59,10 +59,13 @@ _OF_SESSION: LiteralString = _CLAIM.replace("{columns}", COLUMNS).replace(
     "{in_session}", "and session_id = %(session_id)s"
 )
 
-# Agents with their limits; those with one are locked, so that claims for them take turns. By the primary key.
+# Agents with their limits and queues; those with a limit are locked, so that claims for them take turns. By the primary
+# key, and by task_queues_once.
 _FIND_AGENTS: LiteralString = """
-    select name, max_concurrent, array(select jsonb_array_elements_text(capabilities)) from agents
-    where name = any (array(select json_array_elements_text(%s)))
+    select name, max_concurrent, capabilities, (
+        select json_agg(json_build_array(id, capabilities)) from task_queues where agent_name = agents.name
+    )
+    from agents where name = any (array(select json_array_elements_text(%s)))
 """
 _LOCK_AGENTS: LiteralString = """
     select name, max_concurrent from agents
@@ -73,9 +76,22 @@ _LOCK_AGENTS: LiteralString = """
 _COUNT_IN_HAND: LiteralString = "select count(*) from tasks where agent_name = %s and lease_expires is not null"
 
 
-async def find_agents(tx: Transaction, names: Sequence[str]) -> dict[str, tuple[int, list[str]]]:
-    """Those of these agents that are registered: the limit, and the capabilities."""
-    return {name: (limit, can) for name, limit, can in await run(tx, _FIND_AGENTS, json_rows(list(names)))}
+class Known(NamedTuple):
+    """A registered agent: its limit, what it can do, and its queues, each with what its tasks need."""
+
+    limit: int
+    capabilities: list[str]
+    queues: list[tuple[int, list[str]]]
+
+    def queues_for(self, able: frozenset[str]) -> list[int]:
+        """The queues whose tasks need nothing but this."""
+        return [queue for queue, needs in self.queues if able.issuperset(needs)]
+
+
+async def find_agents(tx: Transaction, names: Sequence[str]) -> dict[str, Known]:
+    """Those of these agents that are registered."""
+    rows = await run(tx, _FIND_AGENTS, json_rows(list(names)))
+    return {name: Known(limit, able, queues or []) for name, limit, able, queues in rows}
 
 
 async def lock_agents(tx: Transaction, names: Sequence[str]) -> dict[str, int]:

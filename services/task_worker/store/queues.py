@@ -53,11 +53,6 @@ _RELEASE: LiteralString = f"""
     returning {COLUMNS}, tasks.claimable
 """  # noqa: S608
 
-_FIND_QUEUES: LiteralString = """
-    select id, capabilities from task_queues
-    where agent_name = %s and capabilities <@ array(select json_array_elements_text(%s))
-"""
-
 # Queues that are missing, for agents there are. By the primary key of agents.
 _MAKE_QUEUES: LiteralString = """
     insert into task_queues (agent_name, capabilities)
@@ -75,11 +70,6 @@ async def release(tx: Transaction, task_ids: Sequence[str]) -> list[tuple[Task, 
     """
     rows = await run(tx, _RELEASE, json_rows(list(task_ids)))
     return [(task_of(row), row[-1]) for row in rows]
-
-
-async def find_queues(tx: Transaction, agent_name: str, capabilities: Sequence[str]) -> list[int]:
-    """The queues of an agent whose tasks need nothing but these capabilities; by task_queues_once."""
-    return [row[0] for row in await run(tx, _FIND_QUEUES, agent_name, json_rows(list(capabilities)))]
 
 
 async def make_queues(tx: Transaction, asked: Sequence[dict[str, Any]]) -> None:

@@ -34,16 +34,16 @@ class TaskWorker(Handling):
         """Commands in one transaction."""
         return await self.commit(*(self.command(name, data) for name, data in commands))
 
-    async def do(self, name: str, **data: Any) -> dict[str, Any]:
+    async def do(self, name: str, /, **data: Any) -> dict[str, Any]:
         """The result of one command, or its error."""
         (outcome,) = await self.write((name, data))
         return result_of(outcome)
 
-    def send(self, name: str, **data: Any) -> dict[str, Any]:
+    def send(self, name: str, /, **data: Any) -> dict[str, Any]:
         """The result of one command, or its error."""
         return self.run(self.do(name, **data))
 
-    def told(self, name: str, **data: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def told(self, name: str, /, **data: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The result of one command, and its events."""
         (outcome,) = self.run(self.write((name, data)))
         return result_of(outcome), [orjson.loads(event.body) for event in outcome.events]

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.task_worker.store import claims, queues
+from services.task_worker.store import claims
 
 
 def test_a_claim_leases_a_task_for_a_minute(worker):
@@ -80,7 +80,7 @@ def test_no_claim_waits_for_a_task_that_another_is_claiming(worker):
 
     async def both() -> list[Any]:
         async with worker.database.transaction() as slow:
-            found = await queues.find_queues(slow, "codex", [])
+            found = (await claims.find_agents(slow, ["codex"]))["codex"].queues_for(frozenset())
             taken = await claims.claim_tasks(slow, found, workers=["slow"], tokens=["a"], ageing_seconds=60)
             other = await worker.do("claim_task", agent_name="codex", worker_id="quick")
             return [taken[0].task_id, other["tasks"][0]["task_id"]]

@@ -167,6 +167,14 @@ def test_an_idempotency_key_gives_the_same_task_again(worker):
     assert worker.sql("select task_count from sessions where id = 's1'")[0][0] == 1
 
 
+def test_the_same_input_may_be_spelt_otherwise_under_an_idempotency_key(worker):
+    asked = '"session_id":"s1","agent_name":"codex","task_type":"t","idempotency_key":"k","input_data":'
+    for spelt in ('{"a":1,"b":2}', '{"b": 2, "a": 1}'):
+        (outcome,) = worker.run(worker.write(("delegate_task", f"{{{asked}{spelt}}}")))
+        assert result_of(outcome)["task"]["input_data"] == {"a": 1, "b": 2}
+    assert len(worker.claim(count=10)) == 1
+
+
 def test_an_idempotency_key_stands_for_one_content(worker):
     asked = {"session_id": "s1", "agent_name": "codex", "task_type": "t", "idempotency_key": "k"}
     task = worker.send("delegate_task", **asked)["task"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.task_worker.store import claims, queues, rows
+from services.task_worker.store import claims, rows
 
 
 def age(worker: Any, task: dict[str, Any], seconds: float) -> None:
@@ -123,7 +123,7 @@ def test_a_claim_reads_only_the_heads_of_long_queues(worker):
 
     async def explain() -> str:
         async with worker.database.transaction() as tx:
-            found = await queues.find_queues(tx, "codex", [])
+            found = (await claims.find_agents(tx, ["codex"]))["codex"].queues_for(frozenset())
             values = {
                 "queues": rows.json_rows(found), "window": 70, "ageing": 60.0, "count": 50, "seconds": 60.0,
                 "workers": rows.json_rows(["w"] * 50), "tokens": rows.json_rows(["a"] * 50), "session_id": None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.task_worker.store import claims, queues
+from services.task_worker.store import claims
 
 
 def held(worker: Any, **data: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_a_cancellation_does_not_wait_for_a_claim_that_waits_for_its_session(wor
 
     async def both() -> dict[str, Any]:
         async with worker.database.transaction() as slow:
-            found = await queues.find_queues(slow, "codex", [])
+            found = (await claims.find_agents(slow, ["codex"]))["codex"].queues_for(frozenset())
             await claims.claim_tasks(slow, found, workers=["w"], tokens=["a"], ageing_seconds=60)
             cancelling = asyncio.ensure_future(worker.do("cancel_task", task_id=task["task_id"]))
             await asyncio.wait([cancelling], timeout=0.2)

@@ -1,0 +1,81 @@
+"""register_agent, list_agents and import_tasks on a real database."""
+
+from typing import Any
+
+
+def agents(worker: Any) -> dict[str, dict[str, Any]]:
+    return {agent["name"]: agent for agent in worker.ask("list_agents")["agents"]}
+
+
+def test_the_three_agents_of_the_first_migration_are_there(worker):
+    assert {"claude_code", "codex", "researcher"} <= set(agents(worker))
+
+
+def test_an_agent_is_made_known_and_takes_work(worker):
+    result, (event,) = worker.told(
+        "register_agent", name="re.viewer", type="code_reviewer", capabilities=["b", "a", "b"]
+    )
+    agent = result["agent"]
+    assert (agent["capabilities"], agent["max_concurrent"], agent["metadata"]) == (["a", "b"], 0, {})
+    assert (event["type"], event["agent"]) == ("agent_registered", agent)
+    task = worker.delegate("re.viewer")
+    assert [each["task_id"] for each in worker.claim("re.viewer")] == [task["task_id"]]
+
+
+def test_what_a_registration_leaves_out_stays_as_it_was(worker):
+    first = worker.send(
+        "register_agent", name="x", type="t", command="run", capabilities=["a"], max_concurrent=3, metadata={"b": 1}
+    )["agent"]
+    again = worker.send("register_agent", name="x", type="u")["agent"]
+    assert {**again, "last_heartbeat": None} == {**first, "type": "u", "last_heartbeat": None}
+
+
+def test_an_agents_metadata_is_kept_as_it_was_written(worker):
+    worker.send("register_agent", name="x", type="t")
+    data = '{"name":"x","type":"t","metadata":{"z":1e2,"a":1180591620717411303424}}'
+    (outcome,) = worker.run(worker.write(("register_agent", data)))
+    assert b'{"z":1e2,"a":1180591620717411303424}' in outcome.reply
+    assert b'{"z":1e2,"a":1180591620717411303424}' in worker.ask_text("list_agents")
+
+
+def test_the_list_counts_what_waits_and_what_is_in_hand(worker):
+    for needs in ([], ["gpu"], []):
+        worker.delegate(capabilities=needs)
+    worker.delegate(run_at="2100-01-01T00:00:00Z")
+    worker.claim()
+    assert {name: (each["waiting"], each["in_hand"]) for name, each in agents(worker).items()} == {
+        "claude_code": (0, 0),
+        "codex": (2, 1),
+        "researcher": (0, 0),
+    }
+
+
+def test_tasks_are_imported_as_they_were(worker):
+    first = worker.delegate(input_data={"z": 1, "a": 2})
+    second = worker.delegate(depends_on=[first["task_id"]], priority=9)
+    third = worker.delegate(max_attempts=1)
+    fourth = worker.delegate(run_at="2100-01-01T00:00:00Z")
+    (held, dying) = worker.claim(count=2)
+    worker.report("fail_task", dying, error_message="x")
+    tasks = worker.ask("list_tasks", session_id="s1")["tasks"]
+    worker.sql("truncate tasks cascade")
+    assert worker.send("import_tasks", session_id="s1", tasks=tasks) == {"imported": 4}
+    assert worker.send("import_tasks", session_id="s1", tasks=tasks) == {"imported": 0}
+    back = {**worker.task(held["task_id"]), "started": held["started"], "claimed_by": "w1", "status": "claimed"}
+    assert back in tasks
+    assert [worker.task(each["task_id"]) in tasks for each in (second, third, fourth)] == [True, True, True]
+    assert [task["task_id"] for task in worker.claim(count=9)] == [first["task_id"]]
+
+
+def test_an_import_names_what_is_wrong(worker):
+    task = worker.delegate()
+    for wrong in (
+        {"tasks": 1},
+        {"tasks": [1]},
+        {"tasks": [{**task, "priority": "x"}]},
+        {"tasks": [{**task, "session_id": "s2"}]},
+    ):
+        refused = worker.send("import_tasks", session_id="s1", **wrong)
+        assert (refused["code"], "tasks" in refused["message"]) == ("invalid", True)
+    other = {**task, "task_id": "new", "agent_name": "nobody"}
+    assert worker.send("import_tasks", session_id="s1", tasks=[other])["code"] == "not_found"
