@@ -136,8 +136,6 @@ class MemoryHistory(CommandData):
     needs_session=False,
     destructive=True,
     idempotent=True,
-    destructive=True,
-    idempotent=True,
     example={"session_id": "demo", "key": "plan", "reason": "It named a customer"},
 )
 class ForgetMemory(CommandData):
