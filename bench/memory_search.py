@@ -17,7 +17,7 @@ from bench.plan import Plan
 from cli.local.stack import Stack
 
 REFERENCE = "plain SQL, every match ranked"
-QUERIES = 150  # of each case in a run
+QUERIES = 100  # of each case in a run
 REFERENCE_QUERIES = 10  # some take half a second
 GOAL_MS = 30.0
 SERVICES = ["session_worker", "memory_worker", "ingress"]
