@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,10 +193,7 @@ def test_a_message_the_broker_gave_up_tells_the_brokers_reason(with_bus):
 def test_the_sender_of_an_unknown_command_is_told_and_the_command_is_kept(with_bus):
     async def test(bus: Bus) -> None:
         async with bus.draining():
-            unknown = spec_of("store_memory").__class__(
-                name="no_such", area="memory", data=None, result={}, reads=False, creates=False, public=True,
-                needs_session=False, verbatim=frozenset(),
-            )  # fmt: skip
+            unknown = replace(spec_of("store_memory"), name="no_such")
             reply = orjson.loads(await bus.rpc.request(unknown, b"{}", message_id="m1", wait=20))
             (letter,) = await bus.letters(1)
         assert reply["ok"] is False
