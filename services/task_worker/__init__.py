@@ -1,7 +1,7 @@
-"""The task worker: a queue of work for each agent, handed out under leases.
+"""The task worker: a queue of work for each agent, handed out under leases; and the agents. See docs/tasks.md.
 
-Consumes: the commands of the area `task` (delegate_task, claim_task, complete_task, and expire_leases by its own timer;
-get_task and list_tasks as questions).
-Emits: task_created, task_claimed, task_completed, task_requeued, task_dead.
-Owns: tasks, agents.
+Consumes: the commands of the areas `task` and `agent` (expire_leases and run_due_tasks by its own alarm; get_task,
+list_tasks, list_agents and list_callbacks as questions).
+Emits: task_created … task_dead, agent_registered.
+Owns: tasks, task_queues, task_dependencies, agents, callbacks, callback_attempts.
 """
