@@ -282,3 +282,12 @@ def test_another_sessions_tasks_and_artifacts_are_out_of_reach_by_their_ids(
     assert holder.run("get_artifact", session_id=own, artifact_id=artifact["artifact_id"]).status_code == 404
     refused = holder.run("delegate_task", session_id=own, **work, depends_on=[taken])
     assert refused.json()["code"] == "not_found"
+    told = doors.command("list_audit", key=holder.name, session_id=own)["entries"]
+    assert [(each["command"], each["target"], each["outcome"]) for each in reversed(told)] == [
+        ("create_session", own, "ok"),
+        ("delegate_task", mine, "ok"),
+        ("claim_task", None, "ok"),
+        *((name, None, "not_found") for name in (
+            "start_task", "heartbeat_task", "complete_task", "fail_task", "cancel_task", "retry_task", "delegate_task"
+        )),
+    ]  # fmt: skip
