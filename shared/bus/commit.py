@@ -16,6 +16,7 @@ from shared.bus.parking import Wait, Wake
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError, conflict, not_found
 from shared.messages import Command, Event, JsonText, encode
+from shared.messages.json_text import same_for_all
 
 KEEP_DELIVERIES = timedelta(days=7)
 KEEP_COMMANDS = timedelta(hours=24)
@@ -107,7 +108,8 @@ def fingerprint(command: Command) -> bytes | None:
     """What tells a repetition from another command under the same id; copies of a webhook always count as one."""
     if command.spec.area == "webhook":
         return None
-    return hashlib.blake2b(command.spec.name.encode() + b"\0" + command.data_text, digest_size=16).digest()
+    content = command.spec.name.encode() + b"\0" + same_for_all(command.data_text)
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 class GroupCommit:
@@ -165,7 +167,8 @@ class GroupCommit:
     async def _handle(
         self, tx: Transaction, commands: list[Command], *, patient: Set[str], whole: bool = False
     ) -> dict[str, Reply | Rejected | SessionMissing]:
-        commands = _gather(commands, self._sharing.gathered)
+        # Gathered ones are handled out of their order, and numbered in it.
+        in_order, commands = commands, _gather(commands, self._sharing.gathered)
         named = {session_id for command in commands for session_id in command.session_ids}
         if self._sharing.find_sessions is not None:
             named |= await self._sharing.find_sessions(tx, commands)
@@ -193,7 +196,7 @@ class GroupCommit:
             else:
                 if named and _is_about_sessions(run[0]):
                     # It may show its session, which is then as the ones before it have left it.
-                    await _number_events(tx, _replies(commands[counted : at - 1], answers), named)
+                    await _number_events(tx, _replies(in_order[counted : at - 1], answers), named)
                     counted = at - 1
                 answers[ready[0].message_id] = await self._single(tx, ready[0], patient)
             if whole and not all(isinstance(answers[command.message_id], Reply) for command in ready):
@@ -201,7 +204,7 @@ class GroupCommit:
             if named and _is_about_sessions(run[0]) and not run[0].spec.reads:
                 # It may have opened or closed a session that the next ones need.
                 statuses = await handled.lock_sessions(tx, sorted(named))
-        await _number_events(tx, _replies(commands[counted:], answers), named)
+        await _number_events(tx, _replies(in_order[counted:], answers), named)
         return answers
 
     async def _single(self, tx: Transaction, command: Command, patient: Set[str]) -> Reply | Rejected | SessionMissing:

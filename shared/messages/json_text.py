@@ -4,6 +4,7 @@ Decoding `1e5`, `2**70` or `{"b":…,"a":…}` and encoding it again would chang
 held as a `JsonText`, the very bytes that came in, and `encode` splices those bytes into what goes out.
 """
 
+import json
 import re
 from datetime import datetime
 from typing import Any, Self
@@ -122,6 +123,25 @@ def slices(body: bytes) -> dict[str, bytes]:
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def same_for_all(text: bytes) -> bytes:
+    """A checked document in the one spelling that all of its spellings share, to tell it from another.
+
+    Spaces, escapes, the order of members and zeros behind a number tell nothing: each client writes them as it likes.
+    """
+    # Numbers of up to 15 digits are told apart by a double, longer ones by their digits only.
+    document = _EXACT.decode(text.decode()) if _LONG_NUMBER.search(text) else orjson.loads(text)
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _digits(number: str) -> str:
+    # No string of a checked document holds a NUL.
+    return "\0" + number
+
+
+_LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}")
+_EXACT = json.JSONDecoder(parse_int=_digits, parse_float=_digits)
 
 
 def rfc3339(moment: datetime) -> str:

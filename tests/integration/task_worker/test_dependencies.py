@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.handling import result_of
+
 
 def outcome(worker: Any, task: dict[str, Any]) -> tuple[str, str | None]:
     found = worker.task(task["task_id"])

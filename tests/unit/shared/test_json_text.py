@@ -1,5 +1,6 @@
 """JSON from outside: what is refused, and that whatever is taken stays as its sender wrote it."""
 
+import json
 from datetime import UTC, datetime
 
 import orjson
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.errors import Rejected
 from shared.messages import JsonText, check_json, decode_command, encode, encode_command
-from shared.messages.json_text import MAX_DEPTH, slices
+from shared.messages.json_text import MAX_DEPTH, same_for_all, slices
 
 # Each with the reason the refusal must name.
 POISON = {
@@ -140,3 +141,27 @@ def test_any_bytes_are_either_taken_or_refused_as_invalid(body: bytes) -> None:
         assert refused.code == "invalid"
     else:
         assert slices(b'{"x":' + body + b"}")["x"] == body.strip()
+
+
+@given(st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text()))
+def test_all_spellings_of_a_document_are_the_same(document: dict[str, object]) -> None:
+    wide = json.dumps(document, indent=2).encode()
+    narrow = json.dumps(dict(reversed(document.items())), separators=(",", ":"), ensure_ascii=False).encode()
+    assert same_for_all(wide) == same_for_all(narrow)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"1", b"2"),
+        (b"1", b"1.0"),
+        (b"1", b'"1"'),
+        (b"null", b"{}"),
+        (b"[1,2]", b"[2,1]"),
+        (b"9007199254740992.0", b"9007199254740993.0"),
+        (b"1180591620717411303424", b"1180591620717411303425"),
+        (b"0.1234567890123456781", b"0.1234567890123456782"),
+    ],
+)
+def test_two_documents_are_never_the_same(one: bytes, other: bytes) -> None:
+    assert same_for_all(b'{"x":' + one + b"}") != same_for_all(b'{"x":' + other + b"}")
