@@ -25,17 +25,13 @@ Moved = tuple[Session, list[SessionEvent]]
 
 
 def pause(session: Session, reason: str | None) -> Moved:
-    """Pause an active session; a paused one stays as it is. Raises `Rejected("conflict")`."""
-    if session.status == "paused":
-        return session, []
+    """Pause an active session. Raises `Rejected("conflict")`."""
     paused = _moved(session, "paused")
     return paused, [SessionPaused(session_id=session.session_id, session=paused, reason=reason)]
 
 
 def resume(session: Session, reason: str | None) -> Moved:
-    """Resume a paused session; an active one stays as it is. Raises `Rejected("conflict")`."""
-    if session.status == "active":
-        return session, []
+    """Resume a paused session. Raises `Rejected("conflict")`."""
     active = _moved(session, "active")
     return active, [SessionResumed(session_id=session.session_id, session=active, reason=reason)]
 

@@ -89,11 +89,10 @@ class ListSessions(CommandData):
     "session",
     result={"session": Session},
     needs_session=False,
-    idempotent=True,
     example={"session_id": "demo", "reason": "waiting for the review"},
 )
 class PauseSession(CommandData):
-    """Pause an active session; pausing a paused one changes nothing."""
+    """Pause an active session; what is written meanwhile is taken as ever."""
 
     session_id: Id
     reason: Label | None = None
@@ -103,11 +102,10 @@ class PauseSession(CommandData):
     "session",
     result={"session": Session},
     needs_session=False,
-    idempotent=True,
     example={"session_id": "demo", "reason": "the review is in"},
 )
 class ResumeSession(CommandData):
-    """Resume a paused session; resuming an active one changes nothing."""
+    """Resume a paused session."""
 
     session_id: Id
     reason: Label | None = None
