@@ -9,7 +9,7 @@ from services.ingress.bodies import LIMIT, BodyReader
 from services.ingress.calls import call_of, response_of
 from services.ingress.commands import CommandDoor, answer
 from services.ingress.prefer import wait_of
-from services.ingress.schemas import ERRORS, SECURED, accepted_response, json_response, result_members
+from services.ingress.schemas import ERRORS, SECURED, accepted_response, data_schema, json_response, result_members
 from shared.messages import encode, spec_of
 from shared.messages.envelope import Scope
 from shared.messages.system import DeadLetterId
@@ -138,16 +138,7 @@ def delivery_router(commands: CommandDoor, access: Access, bodies: BodyReader) -
         },
         openapi_extra={
             **SECURED,
-            "requestBody": {
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "type": "object",
-                            "properties": {"dead_letter_ids": {"type": "array", "items": {"type": "integer"}}},
-                        }
-                    }
-                }
-            },
+            "requestBody": {"content": {"application/json": {"schema": data_schema(spec_of("redrive_dead_letters"))}}},
         },
     )
     async def redrive_dead_letters(request: Request) -> Response:

@@ -116,7 +116,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
 
 def _command(spec: CommandSpec, schemas: dict[str, Any]) -> dict[str, Any]:
     data, result = f"{spec.data.__name__}", f"{spec.data.__name__}Result"
-    schemas[data] = data_schema(spec)
+    schemas[data] = shape = data_schema(spec)
     schemas[result] = result_members(spec)
     done = json_response("done", {"$ref": REFERENCE.format(model=result)})
     answers: dict[str, Any] = {"201" if spec.creates else "200": done}
@@ -128,7 +128,8 @@ def _command(spec: CommandSpec, schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": spec.summary[:_SUMMARY_LENGTH],
         "parameters": _WAITING if not spec.reads else [_WAITING[0], _WAITING[2]],
         "requestBody": {
-            "required": True,
+            # Nothing is taken for an object without members.
+            "required": bool(shape.get("required")),
             "content": {
                 "application/json": {"schema": {"$ref": REFERENCE.format(model=data)}, "example": spec.example}
             },

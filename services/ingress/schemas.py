@@ -105,8 +105,10 @@ def result_members(spec: CommandSpec, reference: str = REFERENCE) -> dict[str, A
 
 def body_schema(name: str, spell: Callable[[str], str]) -> dict[str, Any]:
     """The request body of a command whose fields are spelled otherwise, written out in place."""
-    schema = data_schema(spec_of(name))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _respelled(schema, spell)}}}}
+    schema = _respelled(data_schema(spec_of(name)), spell)
+    # Nothing is taken for an object without members.
+    required = bool(schema.get("required"))
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def result_schema(name: str, spell: Callable[[str], str]) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def _body(name: str, path: tuple[str, ...], rest: str | None) -> dict[str, Any]:
     for field in path:
         schema["properties"].pop(camel(field))
     schema["required"] = [field for field in schema.get("required", []) if field in schema["properties"]]
+    documented["requestBody"]["required"] = bool(schema["required"])
     if rest is not None:
         schema["additionalProperties"] = True
         schema["description"] = f"{schema.get('description', '')} Members not named here are kept in `{rest}`.".strip()
