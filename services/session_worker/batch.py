@@ -31,6 +31,8 @@ _BATCH_HANDLERS: Mapping[str, BatchHandler] = {
     **MEMORY_BATCH_HANDLERS,
     **TASK_BATCH_HANDLERS,
 }
+# None of these sees what the others do. Not log_response: it takes its number from where log_action does.
+_WITHIN = Sharing(gathered=("conversation_chunk", "store_memory", "log_action"))
 _QUERIES: Mapping[str, QueryHandler] = {**SESSION_QUERIES, **MEMORY_QUERIES, **TASK_QUERIES}
 
 
@@ -44,7 +46,7 @@ async def batch(tx: Transaction, command: Command) -> Reply:
     handlers = {**_HANDLERS, **{part.spec.name: reads.handler(part.spec.name) for part in parts if part.spec.reads}}
     try:
         async with savepoint(tx):
-            replies = await GroupCommit(handlers, _BATCH_HANDLERS).run_whole(tx, parts)
+            replies = await GroupCommit(handlers, _BATCH_HANDLERS, _WITHIN).run_whole(tx, parts)
             results = encode([reply.result for reply in replies])
             if len(results) > MAX_RESULTS_BYTES:
                 raise _too_large(len(results))

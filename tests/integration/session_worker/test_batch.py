@@ -82,6 +82,26 @@ def test_events_are_numbered_in_order_and_stamped(module_worker: SessionWorker, 
     assert module_worker.ask("get_session", session_id=session_id)["session"]["seq"] == before + 5
 
 
+def test_hot_commands_that_alternate_keep_their_order(module_worker: SessionWorker, session_id: str) -> None:
+    pair = [memory(session_id, "k"), part("log_action", session_id=session_id, type="step")]
+    answer = part("log_response", session_id=session_id)
+    command = module_worker.command("batch", {"commands": [*pair, *pair, answer, *pair]})
+    (outcome,) = module_worker.outcomes(command)
+    results = result_of(outcome)["results"]
+    assert [next(iter(result)) for result in results] == [
+        "memory", "action", "memory", "action", "response", "memory", "action",
+    ]  # fmt: skip
+    assert [result["memory"]["version"] for result in results if "memory" in result] == [1, 2, 3]
+    logged = [result.get("action") or result.get("response") for result in results if "memory" not in result]
+    assert [each["number"] for each in logged] == [1, 2, 3, 4]
+    events = events_of(outcome)
+    assert [event["session_seq"] for event in events] == [*range(2, 2 + len(events))]
+    told = [event["type"] for event in events if event["type"] != "memory_update"]
+    assert told == ["action_logged", "action_logged", "response_logged", "action_logged"]
+    assert events[0]["type"] == "memory_update"
+    assert events[1]["type"] == "action_logged"
+
+
 def test_a_refusal_in_the_middle_undoes_all_of_it(module_worker: SessionWorker, session_id: str) -> None:
     before = module_worker.ask("get_session", session_id=session_id)["session"]
     new = new_id()
