@@ -118,6 +118,7 @@ def test_the_search_page_finds_what_was_said_in_camel_case(doors: Doors) -> None
     rest = doors.http.get("/api/search", params={"q": word, "cursor": page["next"]}).json()
     assert page["hits"] + rest["hits"] == found["hits"]
     assert doors.http.get("/api/search", params={"q": word, "sessionId": "nobody"}).json()["hits"] == []
+    assert doors.http.get("/api/search", params={"q": word, "session_id": "nobody"}).json()["hits"] == []
     only = doors.http.get("/api/search", params={"q": word, "kinds": "chunk,artifact"}).json()["hits"]
     assert sorted(hit["kind"] for hit in only) == ["artifact", "chunk"]
     refused = doors.http.get("/api/search", params={"q": f"-{word}"})

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from services.ingress.session_api.documents import reading
 from services.ingress.session_api.door import SessionDoor
 from services.ingress.session_api.sessions import Cursor, Limit
+from shared.errors import invalid
 
 Kinds = Annotated[
     list[str] | None,
@@ -28,9 +29,15 @@ def add_routes(routes: APIRouter, door: SessionDoor) -> None:
         request: Request,
         q: Annotated[str, Query(min_length=1, max_length=1000)],
         session_id: Annotated[str | None, Query(alias="sessionId", min_length=1, max_length=255)] = None,
+        respelled: Annotated[
+            str | None, Query(alias="session_id", min_length=1, max_length=255, include_in_schema=False)
+        ] = None,
         kinds: Kinds = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
+        if session_id is not None and respelled is not None:
+            raise invalid("'sessionId' is there twice, in two spellings", field="sessionId")
+        session_id = session_id or respelled
         named = None if kinds is None else [kind.strip() for each in kinds for kind in each.split(",")]
         return await door.ask(request, "search", q=q, session_id=session_id, kinds=named, limit=limit, cursor=cursor)

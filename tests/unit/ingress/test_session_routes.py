@@ -135,7 +135,8 @@ async def test_a_delivery_is_told_again_by_who_may_publish(doors: Doors) -> None
     assert (refused.status, refused.json()["code"]) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("query", ["", "q=", f"q={'x' * 1001}", "q=x&limit=0", "q=x&kinds=film", "q=x&sessionId="])
+@pytest.mark.parametrize("query", ["", "q=", f"q={'x' * 1001}", "q=x&limit=0", "q=x&kinds=film", "q=x&sessionId=",
+    "q=x&session_id=", "q=x&sessionId=a&session_id=a"])  # fmt: skip
 async def test_a_search_that_asks_wrongly_is_refused_as_a_problem(doors: Doors, query: str) -> None:
     got = await doors.send("GET", "/api/search", b"", WITH_KEY, query=query)
     assert (got.status, got.json()["code"]) == (422, "invalid")
