@@ -5,7 +5,6 @@ from base64 import b32encode
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from html import escape
 from typing import Any
 
 from services.memory_worker import recalled
@@ -14,11 +13,6 @@ from shared.messages import Command, JsonText, rfc3339
 from shared.messages.memory import Forgotten, Memory, MemoryType, StoreMemory
 
 Place = tuple[str, str]
-
-# A highlight is searched for in so much of a content: to parse a whole one of 1 MB takes 100 ms.
-HIGHLIGHTED = 20_000
-# Control characters mean nothing to a reader, and two of them mark the words of a highlight.
-_CONTROLS = {code: " " for code in range(32) if code not in (9, 10)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,25 +158,3 @@ def moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise invalid(f"`as_of` is not a moment: {error}", as_of=text) from None
-
-
-def readable(content: JsonText) -> str:
-    """What a person would read of a content: its strings, a line each, as far as a highlight looks."""
-    lines: list[str] = []
-    room = HIGHLIGHTED
-    waiting = [content.value()]
-    while waiting and room > 0:
-        value = waiting.pop()
-        if isinstance(value, str):
-            lines.append(value[:room])
-            room -= len(value) + 1
-        elif isinstance(value, dict):
-            waiting.extend(reversed(value.values()))
-        elif isinstance(value, list):
-            waiting.extend(reversed(value))
-    return "\n".join(lines).translate(_CONTROLS)
-
-
-def as_html(marked: str, start: str, stop: str) -> str:
-    """A text whose words stand between marks as HTML: escaped, and the words in `<mark>`."""
-    return escape(marked, quote=False).replace(start, "<mark>").replace(stop, "</mark>")

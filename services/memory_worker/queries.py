@@ -12,6 +12,7 @@ from services.memory_worker.store import memories as store
 from services.memory_worker.vectors import Embedder
 from shared.bus.queries import PreparedQuery, QueryHandler
 from shared.database import Transaction
+from shared.database.full_text import highlight, readable
 from shared.errors import Rejected, invalid
 from shared.messages import Command
 from shared.messages.memory import FoundMemory, GetHeatMap, MemoryHistory, QueryMemories, RetrieveMemory
@@ -138,12 +139,11 @@ async def _page(tx: Transaction, rows: Sequence[search.Ranked], data: QueryMemor
     page, last = page_of(list(rows), data.limit)
     marked: Sequence[str | None] = [None] * len(page)
     if page and data.text is not None:
-        contents = [memories.readable(found.memory.content) for found in page]
-        marked = [memories.as_html(each, *search.MARKS) for each in await search.highlight(tx, data.text, contents)]
+        marked = await highlight(tx, data.text, [readable(found.memory.content) for found in page])
     return {
         "memories": [
-            FoundMemory(**found.memory.__dict__, rank=found.rank, highlight=highlight)
-            for found, highlight in zip(page, marked, strict=True)
+            FoundMemory(**found.memory.__dict__, rank=found.rank, highlight=html)
+            for found, html in zip(page, marked, strict=True)
         ],
         "next": cursor_after(last.rank, last.updated, last.memory.session_id, last.memory.key) if last else None,
     }

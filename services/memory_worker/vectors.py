@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from services.memory_worker import memories
 from services.memory_worker.embeddings import Embeddings, EmbeddingsError
 from services.memory_worker.store import vectors as store
 from services.memory_worker.store.vectors import Place, Version
@@ -16,6 +15,7 @@ from shared.bus.commit import Reply
 from shared.bus.service import Context
 from shared.bus.topology import COMMANDS
 from shared.database import Transaction, is_transient
+from shared.database.full_text import readable
 from shared.errors import BusError
 from shared.logs import get_logger
 from shared.messages import Command, encode_command, new_id, spec_of
@@ -49,7 +49,7 @@ async def embed_memories(tx: Transaction, command: Command) -> Reply:
 
 def text_of(version: Version) -> str:
     """What a model is given of a memory: its text, or its JSON where that has none."""
-    return (memories.readable(version.content).strip() or str(version.content))[:MAX_LETTERS]
+    return (readable(version.content).strip() or str(version.content))[:MAX_LETTERS]
 
 
 class Embedder:

@@ -52,11 +52,10 @@ async def batch(tx: Transaction, command: Command) -> Reply:
                 raise _too_large(len(results))
     except Undone as undone:
         raise _told(undone, parts[undone.index]) from None
-    return Reply(
-        {"results": JsonText(results)},
-        [event for reply in replies for event in reply.events],
-        parts=list(zip(parts, replies, strict=True)),
-    )
+    events = [event for reply in replies for event in reply.events]
+    for event in events:
+        event.__dict__["correlation_id"] = command.message_id
+    return Reply({"results": JsonText(results)}, events, parts=list(zip(parts, replies, strict=True)), stamped=True)
 
 
 async def find_sessions(tx: Transaction, commands: list[Command]) -> set[str]:

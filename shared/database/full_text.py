@@ -63,7 +63,7 @@ def readable(content: JsonText) -> str:
             waiting.extend(reversed(value.values()))
         elif isinstance(value, list):
             waiting.extend(reversed(value))
-    return "\n".join(lines)
+    return "\n".join(lines).translate(_CONTROLS)
 
 
 def as_html(marked: str) -> str:

@@ -3,8 +3,6 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-
 from services.memory_worker.store.memories import COLUMNS, memory_of, rows_of, values_of
 from shared.database import Transaction
 from shared.messages.memory import Memory, MemoryType
@@ -34,19 +32,6 @@ _OUTSIDE = """
     select pg_relation_size(reltoastrelid) / greatest(reltuples, 1)::float8 from pg_class
     where oid = cast('{table}' as regclass)
 """
-
-# Between marks that no text holds, which become tags once the rest is escaped.
-MARKS = ("\x02", "\x03")
-_HEADLINE = (
-    f"StartSel={MARKS[0]}, StopSel={MARKS[1]}, MaxFragments=3, MaxWords=20, MinWords=10, ShortWord=0,"
-    ' FragmentDelimiter=" … "'
-)
-
-# The matching parts of some texts, in their order. Parses each text, so it is asked for the rows of one page only.
-_HIGHLIGHTS = text("""
-    select ts_headline('english', document, websearch_to_tsquery('english', cast(:text as text)), :options)
-    from unnest(cast(:documents as text[])) with ordinality as page (document, at) order by at
-""")
 
 
 class Filter(NamedTuple):
@@ -178,12 +163,6 @@ def version_of(place: str) -> str:
     return f"""
         select {COLUMNS} from memories where {same} union all select {COLUMNS} from memory_versions where {same}
     """  # noqa: S608
-
-
-async def highlight(tx: Transaction, words: str, documents: list[str]) -> list[str]:
-    """The parts of each text that match, the words that do between `MARKS`."""
-    values = {"text": words, "documents": documents, "options": _HEADLINE}
-    return list((await tx.execute(_HIGHLIGHTS, values)).scalars())
 
 
 class _Candidates(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 
 from services.memory_worker import memories
 from shared.errors import Rejected
-from shared.messages import Command, JsonText, decode_command, encode_command
+from shared.messages import Command, decode_command, encode_command
 
 
 def command(**data: Any) -> Command:
@@ -74,18 +74,3 @@ def test_a_moment_may_be_written_in_every_way_rfc_3339_allows(text, expected):
 def test_a_moment_that_never_was_is_invalid(text):
     with pytest.raises(Rejected, match="`as_of` is not a moment"):
         memories.moment(text)
-
-
-def test_a_content_reads_as_its_strings_in_order():
-    content = JsonText(b'{"b": "one", "a": [1, "two", {"c": "three", "d": [["four"]]}], "e": null, "f": "five"}')
-    assert memories.readable(content) == "one\ntwo\nthree\nfour\nfive"
-    assert memories.readable(JsonText(b'"just text"')) == "just text"
-    assert memories.readable(JsonText(b"1e5")) == ""
-
-
-def test_only_the_beginning_of_a_long_content_is_read():
-    assert len(memories.readable(JsonText.of(["x" * 15_000] * 10))) <= memories.HIGHLIGHTED
-
-
-def test_a_highlight_is_safe_to_show_as_html():
-    assert memories.as_html('\x02a\x03 <script>"&"', "\x02", "\x03") == '<mark>a</mark> &lt;script&gt;"&amp;"'
