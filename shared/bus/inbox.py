@@ -15,11 +15,12 @@ LOOK_AGAIN_SECONDS = 0.05
 class Inbox:
     """Hands out batches in the order in which commands came; those for one session never overtake each other.
 
-    Commands named in `apart` come in batches of nothing else.
+    Commands named in `apart` come in batches of nothing else; a batch holds `at_once` at most.
     """
 
-    def __init__(self, apart: Set[str] = frozenset()) -> None:
+    def __init__(self, apart: Set[str] = frozenset(), at_once: int = MAX_BATCH) -> None:
         self._apart = apart
+        self._at_once = at_once
         self._items: deque[Item] = deque()
         self._aside: list[Item] = []
         self._look_again = 0.0
@@ -47,13 +48,13 @@ class Inbox:
             self._look_again = now + LOOK_AGAIN_SECONDS
 
     def next_batch(self) -> list[Item]:
-        """Up to `MAX_BATCH` commands; those of a session that is being waited for queue up behind each other."""
+        """Up to `at_once` commands; those of a session that is being waited for queue up behind each other."""
         if self._aside and time.monotonic() >= self._look_again:
             self.put_back(self._aside)
             self._aside.clear()
         absent = {session_id for item in self._aside for session_id in item.command.session_ids}
         batch: list[Item] = []
-        while self._items and len(batch) < MAX_BATCH:
+        while self._items and len(batch) < self._at_once:
             item = self._items[0]
             if batch and self._apart and _differ(item.command, batch[0].command, self._apart):
                 break

@@ -70,7 +70,10 @@ class Wakes:
         wakes: list[Wake] = []
         for delivery in deliveries:
             if delivery.correlation_id != self.id:
-                wakes += from_rows(orjson.loads(delivery.body))
+                try:
+                    wakes += from_rows(orjson.loads(delivery.body))
+                except (ValueError, TypeError) as error:  # another program's
+                    log.warning("wake_unreadable", reason=str(error))
         if wakes:
             self._on_wakes(wakes)
 

@@ -35,7 +35,7 @@ from shared.messages import decode_command
 from shared.telemetry import BATCH_SECONDS, BATCH_SIZE, COMMANDS, UNFINISHED, span, trace_id, well_formed
 
 # Enough for several batches to be under way; small enough that a restart gives little back.
-PREFETCH = 400
+BATCHES_AHEAD = 4
 # Batches whose events are being confirmed while the next ones commit.
 MAX_UNCONFIRMED_BATCHES = 8
 # How long a command waits for its session's `create_session`, which may still be on its way.
@@ -67,7 +67,8 @@ class Worker:
         self._commands = frozenset(handlers) | frozenset(batch_handlers)
         self._commit = GroupCommit(handlers, batch_handlers, sharing)
         self._outbox = Outbox(publisher, database)
-        self._inbox = Inbox(sharing.apart)
+        self._inbox = Inbox(sharing.apart, sharing.at_once)
+        self._prefetch = BATCHES_AHEAD * sharing.at_once
         self._parking = Parking(self._on_woken)
         self._wakes = Wakes(
             url, name=name, publisher=publisher,
@@ -111,7 +112,7 @@ class Worker:
         self._stuck = False
         connection.closed.add_done_callback(lambda _: self._wake.set())
         tags = [
-            await connection.consume(commands_queue(area), self._on_deliveries, prefetch=PREFETCH)
+            await connection.consume(commands_queue(area), self._on_deliveries, prefetch=self._prefetch)
             for area in self._areas
         ]
         self.connected = True

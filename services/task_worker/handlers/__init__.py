@@ -48,4 +48,5 @@ SHARING = Sharing(
     find_sessions=find_sessions,
     gathered=("delegate_task", "start_task", "heartbeat_task", "complete_task", "fail_task"),
     apart=frozenset({"claim_task", "expire_leases", "run_due_tasks"}),
+    at_once=200,
 )

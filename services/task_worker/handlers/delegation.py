@@ -11,7 +11,7 @@ from services.task_worker.store import agents, changes, delegation, queues
 from services.task_worker.store.delegation import Dependency, Draft, Once
 from shared.bus.commit import Reply
 from shared.database import Transaction
-from shared.errors import Rejected, conflict
+from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command, JsonText, new_id, rfc3339
 from shared.messages.json_text import same_for_all
 from shared.messages.task import DelegateTask, Task, TaskCreated
@@ -44,6 +44,8 @@ def draft(at: int, task_id: str, asked: DelegateTask, now: datetime) -> Draft:
     run_at = schedules.moment(asked.run_at)
     due = run_at if run_at is not None and run_at > now else None
     if asked.cron is not None:
+        if asked.depends_on:
+            raise invalid("a schedule (`cron`) depends on nothing; leave out `depends_on`", cron=asked.cron)
         due = schedules.next_time(asked.cron, max(run_at or now, now))
     text = None if asked.input_data is None else str(asked.input_data)
     return Draft(
@@ -199,7 +201,7 @@ def _waiting_for(each: Draft, dependencies: dict[str, Dependency]) -> Draft:
     """The draft as it is while it waits for others: its moment counts only after them."""
     if all(dependencies[name].status == "completed" for name in each.depends_on):
         return each
-    return replace(each, claimable=False, due=each.due if each.cron else None)
+    return replace(each, claimable=False, due=None)
 
 
 def _once(each: Draft) -> Once | None:

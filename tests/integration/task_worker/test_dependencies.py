@@ -157,6 +157,7 @@ def test_nothing_can_depend_on_a_schedule(worker):
     schedule = worker.delegate(cron="* * * * *")
     data = {"session_id": "s1", "agent_name": "codex", "task_type": "t", "depends_on": [schedule["task_id"]]}
     assert worker.send("delegate_task", **data)["code"] == "conflict"
+    assert worker.send("delegate_task", **data, cron="* * * * *")["code"] == "invalid"
 
 
 def test_an_idempotency_key_gives_the_same_task_again(worker):

@@ -107,3 +107,26 @@ def test_commands_of_one_session_never_overtake_each_other(arrivals: list[tuple[
     for session in "abc":
         order = [int(name) for name in names([each for each in done if each.command.session_id == session])]
         assert order == sorted(order)
+
+
+def test_commands_that_stand_apart_come_with_none_but_their_like() -> None:
+    made = Inbox(frozenset({"create_session"}), at_once=3)
+    for name, command in (
+        ("1", "store_memory"),
+        ("2", "create_session"),
+        ("3", "create_session"),
+        ("4", "store_memory"),
+        ("5", "pause_session"),
+        ("6", "store_memory"),
+        ("7", "store_memory"),
+    ):
+        made.add(item(name, command=command))
+    assert [names(made.next_batch()) for _ in range(5)] == [["1"], ["2", "3"], ["4", "5", "6"], ["7"], []]
+
+
+def test_what_was_parked_can_be_taken_out_of_it() -> None:
+    woken, other = item("1"), item("2")
+    woken.parked = 1
+    made = filled(woken, other)
+    assert made.take_parked() == [woken]
+    assert names(made.next_batch()) == ["2"]
