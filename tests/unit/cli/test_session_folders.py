@@ -146,7 +146,12 @@ def test_session_folders_are_found_in_a_store(foreign: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("state.json", "[]"), ("state.json", '{"goals": {}}'), ("actions.jsonl", '{"a": 1}\n{"b"'), ("metadata.json", "x")],
+    [
+        ("state.json", "[]"),
+        ("state.json", '{"goals": {}}'),
+        ("actions.jsonl", '{"a": 1}\n{"b"'),
+        ("metadata.json", "x"),
+    ],
 )
 def test_a_damaged_file_is_named(foreign: Path, file: str, text: str) -> None:
     (foreign / file).write_text(text)
