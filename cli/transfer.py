@@ -70,6 +70,9 @@ def export_session(
                 with part.open("wb") as file:
                     write_lines(records, file)
                 part.replace(to)
+    except BrokenPipeError:
+        # Whoever read our lines has had enough.
+        raise
     except OSError as error:
         fail(f"{error.filename or to}: {error.strerror or error}")
     if to is not None:
