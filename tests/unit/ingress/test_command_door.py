@@ -179,6 +179,14 @@ async def test_a_body_over_1_mb_is_413(doors: Doors) -> None:
     assert (await form(doors, command="store_memory", data={"content": "x" * 1_000_000})).status == 413
 
 
+async def test_records_of_an_import_may_be_larger_than_what_they_were_made_of(doors: Doors) -> None:
+    def body(size: int) -> bytes:
+        return orjson.dumps({"session_id": "s1", "kind": "chunk", "records": ["x" * size]})
+
+    assert (await doors.command("import_records", body(3_000_000))).status == 202
+    assert (await doors.command("import_records", body(9_000_000))).status == 413
+
+
 def bearer(*scopes: str, **claims: Any) -> dict[str, str]:
     token = sign(SECRET, claims.pop("aud", "api"), {"name": "tester", "scopes": scopes, **claims}, ttl_s=60)
     return {"Authorization": f"Bearer {token}"}

@@ -130,3 +130,29 @@ def test_what_was_parked_can_be_taken_out_of_it() -> None:
     made = filled(woken, other)
     assert made.take_parked() == [woken]
     assert names(made.next_batch()) == ["2"]
+
+
+def batch(name: str, *session_ids: str) -> Item:
+    commands = [{"command": "log_action", "data": {"session_id": each, "type": "step"}} for each in session_ids]
+    body = encode_command("batch", {"commands": commands}, message_id=name, sender_agent_id="ada")
+    return Item(Delivery(1, False, "e", "k"), decode_command(body))
+
+
+def test_a_batch_keeps_its_place_with_every_session_it_is_about(clock: Clock) -> None:
+    made = filled()
+    made.set_aside([item("waits", "s1")])
+    for each in (batch("of two", "s2", "s1"), batch("of others", "s3"), item("free", "s2")):
+        made.add(each)
+    assert names(made.next_batch()) == ["of others", "free"]
+    clock.now += 1
+    assert names(made.next_batch()) == ["waits", "of two"]
+
+
+def test_what_comes_behind_a_batch_that_waits_does_not_overtake_it(clock: Clock) -> None:
+    made = filled()
+    made.set_aside([batch("waits", "s1", "s2")])
+    made.add(item("behind", "s2"))
+    made.add(item("free", "s3"))
+    assert names(made.next_batch()) == ["free"]
+    clock.now += 1
+    assert names(made.next_batch()) == ["waits", "behind"]
