@@ -8,6 +8,8 @@ from shared.bus.items import Item
 from shared.messages import Command
 
 MAX_BATCH = 100
+# Commands within those that are batches themselves: a transaction that runs so many keeps its sessions long enough.
+MAX_WITHIN = 400
 # How often commands that wait for their session are looked at.
 LOOK_AGAIN_SECONDS = 0.05
 
@@ -54,12 +56,17 @@ class Inbox:
             self._aside.clear()
         absent = {session_id for item in self._aside for session_id in item.command.session_ids}
         batch: list[Item] = []
-        while self._items and len(batch) < self._at_once:
+        within = 0
+        while self._items and len(batch) < self._at_once and within < MAX_WITHIN:
             item = self._items[0]
             if batch and self._apart and _differ(item.command, batch[0].command, self._apart):
                 break
             self._items.popleft()
-            (self._aside if absent and _waits(item.command, absent) else batch).append(item)
+            if absent and _waits(item.command, absent):
+                self._aside.append(item)
+            else:
+                batch.append(item)
+                within += item.command.data.count_within
         return batch
 
     def take_parked(self) -> list[Item]:

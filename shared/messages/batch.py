@@ -58,6 +58,11 @@ class Batch(CommandData):
         return self._parts
 
     @property
+    def count_within(self) -> int:
+        """How many commands it holds."""
+        return len(self._parts)
+
+    @property
     def session_ids(self) -> Sequence[str]:
         """Every session that one of the commands is about."""
         named = (getattr(part.data, "session_id", None) for part in self._parts)

@@ -110,6 +110,11 @@ class CommandData(Model):
         session_id = getattr(self, "session_id", None)
         return () if session_id is None else (session_id,)
 
+    @property
+    def count_within(self) -> int:
+        """How many commands these fields hold: only a batch's do."""
+        return 0
+
     def read_within(self, text: bytes) -> None:
         """Check the commands that these fields, of which `text` is the JSON, hold: only a batch's do."""
 

@@ -148,6 +148,12 @@ def test_a_batch_keeps_its_place_with_every_session_it_is_about(clock: Clock) ->
     assert names(made.next_batch()) == ["waits", "of two"]
 
 
+def test_batches_share_a_transaction_only_while_they_hold_few_commands() -> None:
+    made = filled(*(batch(str(n), *["s"] * 100) for n in range(5)), item("last"))
+    assert names(made.next_batch()) == ["0", "1", "2", "3"]
+    assert names(made.next_batch()) == ["4", "last"]
+
+
 def test_what_comes_behind_a_batch_that_waits_does_not_overtake_it(clock: Clock) -> None:
     made = filled()
     made.set_aside([batch("waits", "s1", "s2")])
