@@ -32,7 +32,7 @@ _BATCH_HANDLERS: Mapping[str, BatchHandler] = {
     **TASK_BATCH_HANDLERS,
 }
 # None of these sees what the others do. Not log_response: it takes its number from where log_action does.
-_WITHIN = Sharing(gathered=("conversation_chunk", "store_memory", "log_action"))
+_WITHIN = Sharing(gathered=("conversation_chunk", "store_memory", "log_action"), numbered_as_they_came=True)
 _QUERIES: Mapping[str, QueryHandler] = {**SESSION_QUERIES, **MEMORY_QUERIES, **TASK_QUERIES}
 
 

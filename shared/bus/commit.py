@@ -53,6 +53,9 @@ class Sharing:
     find_sessions: Callable[[Transaction, list[Command]], Awaitable[Set[str]]] | None = None
     # Hot commands that are gathered in this order wherever they stand, so that one handler takes all of a name.
     gathered: Sequence[str] = ()
+    # Whether gathered ones see nothing of each other, so that events may be numbered in the order in which their
+    # commands came. Else in that in which they were handled, or an event might stand before what it follows from.
+    numbered_as_they_came: bool = False
     # Commands that only find out what they are about: in one transaction with nothing but their like, or they would
     # lock sessions after others.
     apart: Set[str] = frozenset()
@@ -169,8 +172,8 @@ class GroupCommit:
     async def _handle(
         self, tx: Transaction, commands: list[Command], *, patient: Set[str], whole: bool = False
     ) -> dict[str, Reply | Rejected | SessionMissing]:
-        # Gathered ones are handled out of their order, and numbered in it.
-        in_order, commands = commands, _gather(commands, self._sharing.gathered)
+        came, commands = commands, _gather(commands, self._sharing.gathered)
+        in_order = came if self._sharing.numbered_as_they_came else commands
         named = {session_id for command in commands for session_id in command.session_ids}
         if self._sharing.find_sessions is not None:
             named |= await self._sharing.find_sessions(tx, commands)

@@ -175,9 +175,10 @@ async def assert_history(system: System, load: Load, crew: Crew, seed: int) -> N
 
     await eventually_async(recorded, 60, interval=0.3, because=f"every event being recorded (seed {seed})")
     rows = await system.sql(
-        "select body from events where session_id = %s and type like 'task_%%' order by session_seq", load.session_id
+        "select session_seq, body from events where session_id = %s order by session_seq", load.session_id
     )
-    told = replay(body for (body,) in rows)
+    assert [number for number, _ in rows] == list(range(1, len(rows) + 1)), f"seed {seed}"
+    told = replay(body for _, body in rows if body["type"].startswith("task_"))
     assert crew.delegated <= set(told), f"seed {seed}"
     statuses = dict(await system.sql("select id, status from tasks where session_id = %s", load.session_id))
     assert {task_id: each.status for task_id, each in told.items()} == statuses

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.handling import result_of
+from tests.integration.handling import events_of, result_of
 
 
 def outcome(worker: Any, task: dict[str, Any]) -> tuple[str, str | None]:
@@ -194,3 +194,15 @@ def test_an_idempotency_key_repeated_within_a_batch_makes_one_task(worker):
     )
     assert same.reply == again.reply
     assert (len(same.events), len(again.events), other.outcome) == (1, 0, "conflict")
+
+
+def test_within_a_batch_no_event_stands_before_what_it_follows_from(worker):
+    first = worker.delegate()
+    (held,) = worker.claim()
+    data = {"session_id": "s1", "agent_name": "codex", "task_type": "t", "depends_on": [first["task_id"]]}
+    report = {"task_id": held["task_id"], "lease_token": held["lease_token"]}
+    outcomes = worker.run(worker.write(("complete_task", report), ("delegate_task", data)))
+    told = sorted(
+        (event for outcome in outcomes for event in events_of(outcome)), key=lambda event: event["session_seq"]
+    )
+    assert [event["type"] for event in told] == ["task_created", "task_completed", "task_ready"]
