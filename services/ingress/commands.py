@@ -23,7 +23,7 @@ from shared.errors import Rejected, invalid
 from shared.messages import CommandSpec, check_json, encode, new_id, spec_of
 from shared.messages.callbacks import CallbackUrl
 from shared.messages.envelope import MAX_HOPS, Id, Priority, Trust, invalid_fields, validate_data
-from shared.messages.json_text import slices
+from shared.messages.json_text import MAX_DEPTH, MAX_WRAPPED_DEPTH, slices
 from shared.targets import Allowed
 
 DEFAULT_WAIT_SECONDS = 10.0
@@ -134,7 +134,8 @@ class CommandDoor:
         wait: float | None = None,
     ) -> Outcome:
         """Check a command's data, given as text, and whether the caller may run it, and run it. Raises `Rejected`."""
-        document = check_json(data)
+        # A record stands deeper in its import than in the command that brought it.
+        document = check_json(data, MAX_WRAPPED_DEPTH if spec.brings_records else MAX_DEPTH)
         if not isinstance(document, dict):
             raise invalid(f"the data of {spec.name} is an object")
         asked = validate_data(spec, document, data)

@@ -10,7 +10,7 @@ from pydantic import Field
 from shared.messages.actions import SentMoment
 from shared.messages.envelope import CommandData, Id, Model
 from shared.messages.json_text import JsonText
-from shared.messages.memory import MemoryType
+from shared.messages.memory import MemoryType, Tags
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Session, SessionStatus
 from shared.messages.state import GoalPriority, GoalStatus
@@ -157,7 +157,7 @@ class MemoryRecord(Model):
     version: Annotated[int, Field(ge=1, lt=2**31)]
     type: MemoryType
     content: JsonText
-    tags: list[str]
+    tags: Tags
     author: str
     message_id: str
     created: SentMoment

@@ -187,6 +187,13 @@ async def test_records_of_an_import_may_be_larger_than_what_they_were_made_of(do
     assert (await doors.command("import_records", body(9_000_000))).status == 413
 
 
+async def test_what_was_as_deep_as_allowed_may_come_back_as_a_record(doors: Doors) -> None:
+    deep = b"[" * 63 + b"]" * 63
+    assert (await doors.command("store_memory", b'{"session_id":"s","type":"fact","content":%s}' % deep)).status == 202
+    record = b'{"session_id":"s","records":[{"content":%s}]}' % deep
+    assert (await doors.command("import_memories", record)).status == 202
+
+
 def bearer(*scopes: str, **claims: Any) -> dict[str, str]:
     token = sign(SECRET, claims.pop("aud", "api"), {"name": "tester", "scopes": scopes, **claims}, ttl_s=60)
     return {"Authorization": f"Bearer {token}"}
