@@ -16,24 +16,11 @@ import orjson
 from shared.bus.tail import StreamEvent, Tail, last_offset
 from shared.messages import new_id
 from shared.messages.envelope import delivery_message_id
+from tests.faults.claimer import Claimer, WaitingClaim
+from tests.faults.invariants import broken, hurry_callbacks
+from tests.faults.kinds import AGENT, KINDS, WITHOUT_SESSION
 from tests.faults.system import System
 from tests.waiting import eventually_async
-
-# How each kind of message shows in the database: rows of (message id, number of effects).
-EFFECTS = {
-    "webhook": "select message_id, count(*) from deliveries where message_id = any(%s) group by 1",
-    "conversation_chunk": "select message_id, count(*) from conversation_chunks where message_id = any(%s) group by 1",
-    "store_memory": "select message_id, max(version) from memories where message_id = any(%s) group by 1",
-    "delegate_task": "select input_data->>'id', count(*) from tasks where input_data->>'id' = any(%s) group by 1",
-}
-KINDS = tuple(EFFECTS)
-# The event that tells of each.
-TOLD_BY = {
-    "webhook": "webhook",
-    "conversation_chunk": "conversation_chunk_added",
-    "store_memory": "memory_update",
-    "delegate_task": "task_created",
-}
 
 
 class Message(NamedTuple):
@@ -65,21 +52,24 @@ class Load:
         self.unanswered = 0
         self._sending: list[asyncio.Task[None]] = []
         self._events: list[StreamEvent] = []
-        # The events as (correlation id, type, message id), as far as they have been looked at.
-        self._seen: list[tuple[str | None, str, str]] = []
+        # The events as documents, as far as they have been looked at.
+        self._seen: list[dict[str, Any]] = []
         self._following: asyncio.Task[None] | None = None
+        self._claimer = Claimer(system, self._session_id)
 
     async def prepare(self) -> Self:
         """Open the session, and follow the events from here on."""
         await self.command("create_session", {"session_id": self._session_id}, expect=201)
+        await self.command("register_agent", {"name": AGENT, "type": "test"})
         start = await last_offset(self._system.broker.url, name="test") + 1
         tail = Tail(self._system.broker.url, name="test", on_events=self._events.extend, start=start)
         self._following = asyncio.ensure_future(tail.run())
         return self
 
     async def close(self) -> None:
-        """Stop sending and following."""
+        """Stop sending, working and following."""
         await self.stop()
+        await self._claimer.close()
         if self._following:
             self._following.cancel()
             with suppress(asyncio.CancelledError):
@@ -103,8 +93,9 @@ class Load:
         """Send to another ingress from here on."""
         self.http.base_url = httpx.URL(api_url)
 
-    def start(self, kinds: tuple[str, ...] = KINDS) -> None:
-        """Begin to send."""
+    def start(self, kinds: tuple[str, ...] = tuple(KINDS)) -> None:
+        """Begin to send, and to work off the tasks that are delegated."""
+        self._claimer.start()
         self._sending = [asyncio.ensure_future(self._send_always(kinds, n)) for n in range(self._clients)]
 
     async def stop(self) -> None:
@@ -157,28 +148,32 @@ class Load:
             self.unanswered += 1
             return False
         self.slowest = max(self.slowest, asyncio.get_running_loop().time() - began)
-        self.statuses[answer.status_code] += 1
-        if answer.is_success:
+        as_it_must = answer.status_code == KINDS[message.kind].refused
+        if not as_it_must:
+            self.statuses[answer.status_code] += 1
+        if answer.is_success or as_it_must:
             self.accepted[message.message_id] = message.kind
-        else:
-            assert answer.status_code == 503, answer.text
-        return answer.is_success
+            return True
+        assert answer.status_code == 503, f"{message.kind}: {answer.text}"
+        return False
 
-    def message(self, kind: str) -> Message:
+    def message(self, name: str) -> Message:
         """A new message of a kind."""
-        message_id = new_id()
-        if kind == "webhook":
+        message_id, kind = new_id(), KINDS[name]
+        if kind.command is None or kind.data is None:
             return self._webhook(f"{self._mark}{message_id}")
-        data: dict[str, Any] = {"session_id": self._session_id}
-        data |= {
-            "conversation_chunk": {"content": f"we decided to send {message_id}"},
-            "store_memory": {"type": "fact", "key": message_id, "content": {"id": message_id}},
-            "delegate_task": {"agent_name": "researcher", "task_type": "t", "input_data": {"id": message_id}},
-        }[kind]
+        data = kind.data(self._session_id, message_id)
+        if kind.command not in WITHOUT_SESSION:
+            data["session_id"] = self._session_id
+        if kind.command == "delegate_task":
+            data["callback_url"] = self.callback_url
         # Half of the callers wait for the reply, the others don't.
         prefer = "respond-async" if message_id[-1] in "02468ace" else "wait=5"
         headers = {**self.key, "Idempotency-Key": message_id, "Prefer": prefer}
-        return Message(kind, message_id, f"/api/commands/{kind}", headers, orjson.dumps(data))
+        if kind.calls_back:
+            form = {"command": kind.command, "data": data, "callback_url": self.callback_url}
+            return Message(name, message_id, "/api/commands", headers, orjson.dumps(form))
+        return Message(name, message_id, f"/api/commands/{kind.command}", headers, orjson.dumps(data))
 
     def _webhook(self, delivery_id: str) -> Message:
         body = orjson.dumps({"ref": "refs/heads/main", "delivery": delivery_id})
@@ -197,6 +192,11 @@ class Load:
         return self._session_id
 
     @property
+    def callback_url(self) -> str:
+        """Where those who ask to be called back are."""
+        return self._system.receiver.url.partition("?")[0] + f"/{self._session_id}"
+
+    @property
     def key(self) -> dict[str, str]:
         """The header that shows the API key."""
         return {"X-API-Key": self._system.stack.api_key}
@@ -209,6 +209,14 @@ class Load:
         assert answer.status_code == expect, answer.text
         result: dict[str, Any] = answer.json()
         return result
+
+    def waiting_claim(self) -> WaitingClaim:
+        """A claim of `codex` in this session."""
+        return WaitingClaim(self.http, self.key, self._session_id)
+
+    def task_for(self, agent_name: str) -> dict[str, Any]:
+        """The data of a task in this session."""
+        return {"session_id": self._session_id, "agent_name": agent_name, "task_type": "t"}
 
     async def seconds_until_answered(self) -> float:
         """How long it takes until a worker answers a command again."""
@@ -228,56 +236,66 @@ class Load:
     async def effects(self) -> Counter[str]:
         """How often each accepted message had its effect so far."""
         found: Counter[str] = Counter()
-        for kind, statement in EFFECTS.items():
-            ids = [message for message, sent_as in self.accepted.items() if sent_as == kind]
-            for message, count in await self._system.sql(statement, ids):  # type: ignore[arg-type]
-                found[message] += count
+        for name, kind in KINDS.items():
+            if ids := [message for message, sent_as in self.accepted.items() if sent_as == name]:
+                for message, count in await self._system.sql(kind.effects, ids):
+                    found[message] += count
         return found
 
     def told_in_order(self) -> list[str]:
         """The accepted messages in the order of the events that tell of them."""
-        return list(dict.fromkeys(caused_by for caused_by, _, _ in self._all() if caused_by in self.accepted))
+        causes = (event.get("correlation_id") for event in self.events())
+        return list(dict.fromkeys(cause for cause in causes if cause in self.accepted))
 
     def told(self) -> dict[str, set[str]]:
         """The ids of the events that tell of each accepted message, by the message's id."""
         found: dict[str, set[str]] = {}
-        for caused_by, kind, message_id in self._all():
-            if caused_by in self.accepted and kind == TOLD_BY[self.accepted[caused_by]]:
-                found.setdefault(caused_by, set()).add(message_id)
+        for event in self.events():
+            cause = event.get("correlation_id")
+            if cause in self.accepted and event.get("type") == KINDS[self.accepted[cause]].told_by:
+                found.setdefault(cause, set()).add(event["message_id"])
         return found
 
     def holds(self, text: bytes) -> bool:
         """Whether an event holds this text."""
         return any(text in event.body for event in self._events)
 
-    def _all(self) -> list[tuple[str | None, str, str]]:
+    def events(self) -> list[dict[str, Any]]:
+        """The events so far, some of them twice."""
         for event in self._events[len(self._seen) :]:
             try:
                 document = orjson.loads(event.body)
             except orjson.JSONDecodeError:  # what a test has put into the stream
                 document = {}
-            self._seen.append(
-                (document.get("correlation_id"), document.get("type", ""), document.get("message_id", ""))
-            )
+            self._seen.append(document)
         return self._seen
 
     async def assert_once_each(self, deadline: float = 60) -> None:
-        """Every accepted message has its effect once and its one event, within the deadline."""
-        end = asyncio.get_running_loop().time() + deadline
+        """Every accepted message has its effect once and its one event, and all that counts adds up, in time."""
+        began = asyncio.get_running_loop().time()
         assert self.accepted
+        self._claimer.start()
+        silent = {name for name, kind in KINDS.items() if kind.told_by is None}
+        tellable = {message for message, sent_as in self.accepted.items() if sent_as not in silent}
         while True:
-            missing = set(self.accepted) - set(await self.effects())
-            silent = set(self.accepted) - set(self.told())
-            if not missing and not silent:
+            effects, told = await self.effects(), self.told()
+            wrong = [
+                f"of {len(self.accepted)} accepted, {len(lost)} had no {what} ({self._kinds(lost)}): {sorted(lost)[:3]}"
+                for what, lost in (("effect", set(self.accepted) - set(effects)), ("event", tellable - set(told)))
+                if lost
+            ]
+            wrong = wrong or await broken(self._system, self)
+            if not wrong:
                 break
-            assert asyncio.get_running_loop().time() < end, (
-                f"of {len(self.accepted)} accepted, {len(missing)} had no effect ({self._kinds(missing)}) and"
-                f" {len(silent)} no event ({self._kinds(silent)}); first: {sorted(missing | silent)[:3]}"
-            )
+            waited = asyncio.get_running_loop().time() - began
+            assert waited < deadline, wrong
+            if waited > 2:
+                await hurry_callbacks(self._system, self)
             await asyncio.sleep(0.3)
-        twice = {message: count for message, count in (await self.effects()).items() if count != 1}
-        assert not twice, f"more than one effect: {twice}"
-        told_twice = {message: ids for message, ids in self.told().items() if len(ids) != 1}
+        await self._claimer.close()
+        twice = {message: (self.accepted[message], count) for message, count in effects.items() if count != 1}
+        assert not twice, f"not one effect: {twice}"
+        told_twice = {message: ids for message, ids in told.items() if len(ids) != 1}
         assert not told_twice, f"more than one event: {told_twice}"
 
     def _kinds(self, messages: set[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Every service as a real process, on a database and a broker of these tests' own, which may be broken."""
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -11,6 +12,7 @@ from cli.local.postgres import Postgres
 from cli.local.processes import last_lines
 from cli.local.stack import Stack
 from tests.integration.bus.broker import Broker
+from tests.integration.callbacks.receiver import Receiver
 
 WORKERS = ("session_worker", "memory_worker", "task_worker")
 
@@ -22,16 +24,21 @@ class System:
         self._folder = folder
         self.broker = Broker(folder / "rabbitmq")
         self.database = Postgres(folder / "postgres")
+        self.receiver = Receiver()
         self.stack: Stack
+        self._receiving = ExitStack()
         # Dead letters there were when the test began.
         self.letters_before = 0
 
     def start(self) -> None:
         """Start everything; returns when every service is ready."""
+        self._receiving.enter_context(self.receiver.running())
         self.broker.launch()
         self.database.start()
         self.broker.wait()
-        environment = free_environment(DATABASE_URL=self.database.url, AMQP_URL=self.broker.url)
+        environment = free_environment(
+            DATABASE_URL=self.database.url, AMQP_URL=self.broker.url, SWITCHYARD_CALLBACK_ALLOW="127.0.0.1"
+        )
         self.stack = Stack(self._folder / "stack", environment)
         self.stack.start()
 
@@ -41,6 +48,7 @@ class System:
         self.stack.stop()
         self.broker.kill()
         self.database.kill()
+        self._receiving.close()
 
     def mend(self) -> None:
         """Start what does not run, and wait until every service is ready."""
@@ -65,11 +73,6 @@ class System:
     async def ready(self, *services: str, seconds: float = 60) -> None:
         """Wait until these services (default: all) are ready."""
         await asyncio.to_thread(self.stack.wait_ready, services or None, seconds)
-
-    async def restart_database(self) -> None:
-        """A fast shutdown, as for an upgrade, and a start."""
-        await asyncio.to_thread(self.database.stop)
-        self.database.start()
 
     async def crash_database(self) -> None:
         """kill -9 of every process of the server, and a start with recovery."""

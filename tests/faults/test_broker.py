@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.faults.doors import Doors
 from tests.faults.load import Load
 from tests.faults.system import System
 
@@ -14,15 +15,25 @@ pytestmark = pytest.mark.anyio
 async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: System, load: Load, how: str) -> None:
     load.start()
     await load.more(300)
+    claim = load.waiting_claim()
+    await claim.begin(patience=30)
     if how == "killed":
         await system.broker.crash()
     else:
         await asyncio.to_thread(system.broker.stop)
+    assert (await claim.answered()).status_code == 202, "who waits is told at once"
+    doors = Doors(load)
+    await doors.refuse_questions()
+    await doors.keep_writes()
     # Without a broker everything is accepted into the spool.
     await load.more(200)
 
     await system.broker.start_again()
     assert await load.seconds_until_answered() < 5
+    task = await load.command("delegate_task", load.task_for("codex"), expect=201)
+    assert await claim.repeated() == [task["task"]["task_id"]]
+    await doors.assert_kept_writes_are_done()
+    await doors.assert_keys_are_heard_of()
     await load.more(200)
     await load.stop()
 

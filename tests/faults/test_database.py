@@ -1,7 +1,10 @@
 """The database restarted and killed under load."""
 
+import asyncio
+
 import pytest
 
+from tests.faults.doors import Doors
 from tests.faults.load import Load
 from tests.faults.system import System
 
@@ -9,11 +12,16 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_restarted_database_costs_nothing(system: System, load: Load) -> None:
+    doors = Doors(load)
     load.start()
     await load.more(300)
-    await system.restart_database()
+    await asyncio.to_thread(system.database.stop)
+    await doors.refuse_questions()
+    await doors.keep_writes()
+    system.database.start()
     assert await load.seconds_until_answered() < 10
     await load.more(200)
+    await doors.assert_kept_writes_are_done()
     await load.stop()
     assert set(load.statuses) <= {200, 201, 202}
     await load.assert_once_each()

@@ -14,7 +14,7 @@ import pytest
 from shared.bus.connection import Connection
 from shared.bus.topology import COMMANDS, EVENTS
 from shared.errors import BusError
-from shared.messages import new_id
+from shared.messages import new_id, spec_of
 from tests.faults.load import Load
 from tests.faults.system import System
 from tests.integration.bus.poison import STRANGE, raw_publish
@@ -30,8 +30,25 @@ POISON: dict[str, tuple[bytes, str]] = {
     "NaN": (b"NaN", "JSON"),
     "Infinity": (b"-Infinity", "JSON"),
     "a lone surrogate": (rb'"\ud800"', "surrogate"),
+    "a number beyond every double": (b"1e999999", "JSON"),
     "100,000 levels": (b"[" * 100_000 + b"]" * 100_000, "nested deeper"),
     "an unclosed document": (b'{"a": [1, 2', "JSON"),
+}
+# Where each area takes any JSON, or keeps text.
+CARRIERS: dict[str, bytes] = {
+    "store_memory": b'{"session_id":"s","type":"fact","content":%s}',
+    "log_action": b'{"session_id":"s","type":"t","details":%s}',
+    "log_response": b'{"session_id":"s","content":%s}',
+    "update_state": b'{"session_id":"s","patch":{"a":%s}}',
+    "add_goal": b'{"session_id":"s","description":"d","metadata":{"a":%s}}',
+    "complete_agent": b'{"session_id":"s","agent_id":"a","result":%s}',
+    "add_artifact": b'{"session_id":"s","name":"n","type":"t","content":"c","metadata":{"a":%s}}',
+    "delegate_task": b'{"session_id":"s","agent_name":"codex","task_type":"t","input_data":%s}',
+    "complete_task": b'{"task_id":"t","lease_token":"l","output_data":%s}',
+    "register_agent": b'{"name":"a","type":"t","metadata":{"a":%s}}',
+    "create_key": b'{"name":%s,"scopes":["read"]}',
+    "batch": b'{"commands":[{"command":"get_session","data":{"session_id":"s"}},'
+    b'{"command":"log_action","data":{"session_id":"s","type":"t","details":%s}}]}',
 }
 # Commands that are JSON, but wrong.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -48,6 +65,36 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown field of the envelope": ({"command": "list_sessions", "data": {}, "colour": 1}, "colour"),
     "no data": ({"command": "store_memory", "data": []}, "data"),
+    "a patch that is no object": ({"command": "update_state", "data": {"session_id": "s", "patch": [1]}}, "patch"),
+    "a patch of what is reserved": (
+        {"command": "update_state", "data": {"session_id": "s", "patch": {"goals": []}}},
+        "add_goal",
+    ),
+    "a status there is not": (
+        {"command": "add_goal", "data": {"session_id": "s", "description": "d", "status": "new"}},
+        "status",
+    ),
+    "a moment there is not": (
+        {"command": "log_action", "data": {"session_id": "s", "type": "t", "timestamp": "2026-02-30T00:00:00Z"}},
+        "timestamp",
+    ),
+    "a scope there is not": ({"command": "create_key", "data": {"name": "k", "scopes": ["root"]}}, "scopes"),
+    "a batch of nothing": ({"command": "batch", "data": {"commands": []}}, "commands"),
+    "a batch within a batch": (
+        {"command": "batch", "data": {"commands": [{"command": "batch", "data": {"commands": []}}]}},
+        "commands[0] (batch)",
+    ),
+    "an unknown command in a batch": (
+        {"command": "batch", "data": {"commands": [{"command": "list_sessions"}, {"command": "drop_tables"}]}},
+        "commands[1] (drop_tables)",
+    ),
+    "a wrong type in a batch": (
+        {
+            "command": "batch",
+            "data": {"commands": [{"command": "add_goal", "data": {"session_id": "s", "description": 7}}]},
+        },
+        "commands[0] (add_goal)",
+    ),
     "a number as the command": ({"command": 7, "data": {}}, "command"),
 }
 KEYS = ("memory.store_memory", "session.conversation_chunk", "task.delegate_task", "webhook.receive_webhook")
@@ -71,6 +118,7 @@ async def test_poison_by_http_is_a_422_that_says_why(system: System, http: httpx
         ("/api/commands", b'{"command":"store_memory","data":' + data + b"}", {}),
         ("/webhook", b'{"type":"collaborative_session_command","command":"store_memory","data":' + data + b"}", {}),
         ("/webhook", value, github),
+        *((f"/api/commands/{command}", carrier % value, {}) for command, carrier in CARRIERS.items()),
     ):
         answer = await http.post(path, content=body, headers=headers)
         problem = answer.json()
@@ -87,14 +135,35 @@ async def test_a_wrong_command_by_http_is_a_422_that_names_what_is_wrong(http: h
 
 
 async def test_a_number_no_machine_word_holds_goes_through_unchanged(system: System, load: Load) -> None:
-    text = b'{"n":%d,"x":1e2,"zero":-0.0,"z":1,"a":2}' % 2**70
-    body = b'{"session_id":"%s","type":"fact","key":"big","content":%s}' % (load.session_id.encode(), text)
-    stored = await load.http.post("/api/commands/store_memory", content=body, headers=load.key)
-    assert (stored.status_code, text in stored.content) == (201, True)
-    read = await load.http.post(
-        "/api/commands/retrieve_memory", json={"session_id": load.session_id, "key": "big"}, headers=load.key
-    )
-    assert text in read.content
+    text = b'{"n":%d,"x":1e2,"zero":-0.0,"z":1,"a":2,"tiny":1e-999,"most":1.7976931348623157e308}' % 2**70
+    session = load.session_id.encode()
+
+    async def run(command: str, data: bytes) -> bytes:
+        answer = await load.http.post(f"/api/commands/{command}", content=data, headers=load.key)
+        assert answer.is_success, answer.text
+        return answer.content
+
+    memory = b'{"session_id":"%s","type":"fact","key":"big","content":%s}' % (session, text)
+    inner = b'{"command":"log_response","data":{"session_id":"%s","content":%s}}' % (session, text)
+    for command, data in {
+        "store_memory": memory,
+        "log_action": b'{"session_id":"%s","type":"t","details":%s}' % (session, text),
+        "update_state": b'{"session_id":"%s","patch":{"big":%s}}' % (session, text),
+        "add_goal": b'{"session_id":"%s","goal_id":"g","description":"d","metadata":%s}' % (session, text),
+        "delegate_task": b'{"session_id":"%s","agent_name":"codex","task_type":"t","input_data":%s}' % (session, text),
+        "batch": b'{"commands":[%s]}' % inner,
+    }.items():
+        assert text in await run(command, data), command
+    # A second version, which is told by what it changes.
+    assert text in await run("store_memory", memory)
+    for command, data in {
+        "retrieve_memory": b'{"session_id":"%s","key":"big"}' % session,
+        "get_actions": b'{"session_id":"%s","kind":"action"}' % session,
+        "get_state": b'{"session_id":"%s"}' % session,
+        "list_tasks": b'{"session_id":"%s"}' % session,
+        "get_timeline": b'{"session_id":"%s"}' % session,
+    }.items():
+        assert text in await run(command, data), command
 
     async def is_told() -> bool:
         return load.holds(text)
@@ -124,12 +193,18 @@ async def test_poison_straight_onto_the_exchange_ends_among_the_dead_letters_and
         for key in KEYS:
             for body in poison.values():
                 await exchange.publish(aio_pika.Message(body), routing_key=key)
+        for command, carrier in CARRIERS.items():
+            for value, _ in POISON.values():
+                body = b'{"type":"command","message_id":"m","command":"%s","data":%s}' % (
+                    command.encode(), carrier % value,
+                )  # fmt: skip
+                await exchange.publish(aio_pika.Message(body), routing_key=spec_of(command).routing_key)
         await exchange.publish(aio_pika.Message(b"{}", content_encoding="gzip"), routing_key=KEYS[0])
         await exchange.publish(aio_pika.Message(b"{}"), routing_key="memory.no_such_command")
     await load.more(100)
     await load.stop()
 
-    expected = before + len(KEYS) * len(poison) + 2
+    expected = before + len(KEYS) * len(poison) + len(CARRIERS) * len(POISON) + 2
 
     async def all_there() -> bool:
         return await system.dead_letters() >= expected

@@ -13,14 +13,19 @@ pytestmark = pytest.mark.anyio
 
 async def test_services_stopped_and_started_under_load_cost_nothing(system: System, load: Load) -> None:
     load.pause = 0
+    claim = load.waiting_claim()
     load.start()
     for name in ("memory_worker", "task_worker", "session_worker", "ws_gateway", "ingress"):
         await load.more(150)
         child = system.stack.process(name)
+        if name == "task_worker":
+            await claim.begin(patience=30)
         began = time.monotonic()
         assert await asyncio.to_thread(child.stop), f"{name} stopped by itself"
         assert time.monotonic() - began < 15
         assert (name, child.returncode) == (name, 0)
+        if name == "task_worker":
+            assert (await claim.answered()).json() == {"tasks": []}
         child.start()
     await load.more(150)
     await load.stop()

@@ -31,6 +31,25 @@ POISON: dict[str, tuple[bytes, str, str]] = {
         b'{"type":"command","message_id":"m","command":"claim_task","data":{"agent_name":"a","worker_id":"w"}}',
         "invalid", "claim_task",
     ),
+    "a wrong type within a batch": (
+        b'{"type":"command","message_id":"m","command":"batch","data":{"commands":['
+        b'{"command":"list_sessions"},{"command":"log_action","data":{"session_id":"s","type":7}}]}}',
+        "invalid", "commands[1] (log_action)",
+    ),
+    "a NUL within a batch": (
+        b'{"type":"command","message_id":"m","command":"batch","data":{"commands":['
+        rb'{"command":"log_action","data":{"session_id":"s","type":"t","details":"\u0000"}}]}}',
+        "invalid", "NUL",
+    ),
+    "a batch within a batch": (
+        b'{"type":"command","message_id":"m","command":"batch","data":{"commands":['
+        b'{"command":"batch","data":{"commands":[]}}]}}',
+        "invalid", "another batch",
+    ),
+    "a patch that is no object": (
+        b'{"type":"command","message_id":"m","command":"update_state","data":{"session_id":"s","patch":[]}}',
+        "invalid", "patch",
+    ),
     "a reading command": (
         b'{"type":"command","message_id":"m","command":"get_session","data":{"session_id":"s"}}',
         "invalid", "get_session",

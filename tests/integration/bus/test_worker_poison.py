@@ -2,11 +2,15 @@
 
 import asyncio
 import gzip
+from typing import Any
 
 import pytest
 
+from services.session_worker import batch
+from services.session_worker.handlers.actions import log_action
 from shared.bus.topology import COMMANDS
-from shared.messages import new_id
+from shared.database import Transaction
+from shared.messages import Command, new_id
 from tests.integration.bus.clients import until
 from tests.integration.bus.poison import POISON, STRANGE, raw_publish
 from tests.integration.bus.workshop import Workshop
@@ -84,3 +88,46 @@ async def test_properties_nobody_can_read_stop_nobody(workshop: Workshop, name: 
         await workshop.all_told([message_id])
     await workshop.stop(worker)
     assert await workshop.queued("session.commands") == 0
+
+
+async def test_a_bug_within_a_batch_gives_up_that_batch_alone_and_it_is_done_when_it_comes_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def buggy(tx: Transaction, commands: list[Command]) -> list[Any]:
+        if any(command.data.type == "bug" for command in commands):
+            raise RuntimeError("a bug in a part")
+        return await log_action(tx, commands)
+
+    def two_parts(name: str) -> tuple[str, bytes, str]:
+        memory = {"session_id": "s1", "type": "fact", "key": name, "content": 1}
+        action = {"session_id": "s1", "type": name}
+        parts = [{"command": "store_memory", "data": memory}, {"command": "log_action", "data": action}]
+        return workshop.command("batch", {"commands": parts}, message_id=name)
+
+    async def done() -> tuple[list[str], list[str]]:
+        memories = await workshop.sql("select key from memories order by key")
+        actions = await workshop.sql("select type from actions order by type")
+        return [key for (key,) in memories], [kind for (kind,) in actions]
+
+    await workshop.open("s1")
+    letters = await workshop.clients.letters(workshop.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_BATCH_HANDLERS", {**batch._BATCH_HANDLERS, "log_action": buggy})
+        before = await workshop.send(two_parts("a"), workshop.insight())
+        # Its last attempt, so that nobody has to wait for the others.
+        await workshop.send(two_parts("bug"), headers={"x-attempt": 5})
+        after = await workshop.send(two_parts("b"), workshop.insight())
+        await workshop.worker(more=batch.HANDLERS)
+        (letter,) = await until(lambda: letters)
+        await workshop.all_told(before + after)
+    assert "RuntimeError: a bug in a part" in letter.headers["x-reason"]
+    assert await done() == (["a", "b"], ["a", "b"])
+
+    came_by = letter.headers["x-original-exchange"], letter.headers["x-original-routing-key"]
+    await workshop.publisher.publish(*came_by, letter.body, message_id=letter.message_id)
+    await workshop.all_told(["bug"])
+    assert await done() == (["a", "b", "bug"], ["a", "b", "bug"])
+    ((seq,),) = await workshop.sql("select seq from sessions where id = 's1'")
+    numbers = [event["session_seq"] for event in workshop.told() if event.get("session_id") == "s1"]
+    assert sorted(set(numbers)) == [*range(1, seq + 1)]
+    assert len(letters) == 1

@@ -6,13 +6,14 @@ one. Every effect of either is told by one event, an `llm_conversation_insight`.
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from pamqp import commands as amqp
 from sqlalchemy import text
 
-from shared.bus.commit import Reply
+from shared.bus.commit import Handler, Reply
 from shared.bus.publisher import REPLIES, Publisher
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent
@@ -69,8 +70,8 @@ class Workshop:
 
     # Workers
 
-    async def worker(self, *, connected: bool = True) -> Worker:
-        """Start a worker for the session and memory areas."""
+    async def worker(self, *, connected: bool = True, more: Mapping[str, Handler] | None = None) -> Worker:
+        """Start a worker for the session and memory areas, which runs some commands more if given."""
         publisher = await self.clients.publisher(self.url)
         worker = Worker(
             name="test",
@@ -78,7 +79,7 @@ class Workshop:
             areas=["session", "memory"],
             database=self.database,
             publisher=publisher,
-            handlers={"record_insight": self._insight, "create_session": self._create},
+            handlers={"record_insight": self._insight, "create_session": self._create, **(more or {})},
             batch_handlers={"store_memory": self._memories},
         )
         self.running[worker] = self.clients.spawn(worker.run())
@@ -151,6 +152,10 @@ class Workshop:
         """A `store_memory`, as (message id, body, routing key)."""
         data = {"session_id": session_id, "type": "fact", "key": key, "content": content}
         return _command("store_memory", data, message_id, envelope)
+
+    def command(self, name: str, data: dict[str, Any], *, message_id: str | None = None) -> tuple[str, bytes, str]:
+        """Any command, as (message id, body, routing key)."""
+        return _command(name, data, message_id, {})
 
     async def send(self, *commands: tuple[str, bytes, str], headers: dict[str, Any] | None = None) -> list[str]:
         """Publish commands, confirmed; returns their ids."""
