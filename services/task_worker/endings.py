@@ -10,7 +10,8 @@ from shared.bus.callbacks import CallbackOwed
 from shared.bus.parking import Wake
 from shared.database import Transaction
 from shared.messages import Event
-from shared.messages.task import Task, TaskReady
+from shared.messages.task import Task
+from shared.messages.task_events import TaskReady
 
 
 @dataclass(slots=True)

@@ -8,16 +8,14 @@ from typing import Any
 
 from shared.errors import Rejected, conflict, not_found
 from shared.messages import Event, rfc3339
-from shared.messages.task import (
-    ClaimedTask,
-    Task,
+from shared.messages.task import ClaimedTask, Task, TaskStatus
+from shared.messages.task_events import (
     TaskCancelled,
     TaskClaimed,
     TaskDead,
     TaskFailed,
     TaskRequeued,
     TaskRetrying,
-    TaskStatus,
 )
 
 LEASE_SECONDS = 60

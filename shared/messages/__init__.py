@@ -13,6 +13,7 @@ from shared.messages import (  # noqa: F401  (declares the commands)
     state,
     system,
     task,
+    task_events,
     transfer,
 )
 from shared.messages.envelope import (

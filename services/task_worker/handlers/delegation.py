@@ -14,7 +14,8 @@ from shared.database import Transaction
 from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command, JsonText, new_id, rfc3339
 from shared.messages.json_text import same_for_all
-from shared.messages.task import DelegateTask, Task, TaskCreated
+from shared.messages.task import DelegateTask, Task
+from shared.messages.task_events import TaskCreated
 
 
 async def delegate_task(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:

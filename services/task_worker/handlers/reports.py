@@ -12,7 +12,8 @@ from shared.bus.parking import Wake
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command
-from shared.messages.task import FailTask, TaskCompleted, TaskStarted
+from shared.messages.task import FailTask
+from shared.messages.task_events import TaskCompleted, TaskStarted
 
 Done = TypeVar("Done")
 

@@ -13,7 +13,8 @@ from shared.bus.handled import lock_sessions
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command, Event, new_id
-from shared.messages.task import DelegateTask, Task, TaskCreated, TaskReady
+from shared.messages.task import DelegateTask, Task
+from shared.messages.task_events import TaskCreated, TaskReady
 
 # What one run takes up at most, so that its transaction stays short; the rest is for the next run.
 AT_ONCE = 500
