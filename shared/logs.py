@@ -27,6 +27,8 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 REDACTED = "[redacted]"
+# What a terminal would obey, or a reader of the log stumble over; the renderer quotes what holds a tab or a line's end.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -54,6 +56,13 @@ def _redacted(logger: Any, method: str, event: MutableMapping[str, Any]) -> Muta
     return clean
 
 
+def _legible(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+    return event
+
+
 def _json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     try:
         return orjson.dumps(event).decode()
@@ -71,13 +80,14 @@ def configure(service: str, *, form: Literal["auto", "json", "console"] = "auto"
         structlog.processors.StackInfoRenderer(),
     ]
     # Tracebacks become text before the redaction, and never show local variables.
-    render: list[Any] = [
-        structlog.processors.format_exc_info,
-        _redacted,
-        structlog.dev.ConsoleRenderer(colors=True, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback)
-        if console
-        else _json,
-    ]
+    render: list[Any] = [structlog.processors.format_exc_info, _redacted]
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=True, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
+        )
+        render += [_legible, renderer]
+    else:
+        render.append(_json)
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

@@ -1,5 +1,6 @@
 """Logs: structured, never failing whoever logs, and without secrets in either form."""
 
+import re
 import subprocess
 import sys
 import timeit
@@ -120,6 +121,7 @@ except RuntimeError:
 logging.getLogger("library").info("not of interest")
 log.debug("not of interest")
 log.info("odd", text="\\ud800", names={{1: 2}}, number=2**70, nothing=None, object=object, data=b"\\xff")
+log.info("path", path="/a\\x00b\\x1b[31mc", other="\\r\\nforged", nested=["\\x1b[2J"])
 log.info("last", message_id="m1", session_id="s1")
 """
 
@@ -144,11 +146,18 @@ def test_no_secret_leaves_the_process_not_even_in_a_traceback(output: str) -> No
     assert "last" in output
 
 
+def test_what_came_from_outside_commands_no_terminal_and_forges_no_line(output: str) -> None:
+    (line,) = (line for line in output.split("\n") if "forged" in line)
+    # The renderer's own colours are left aside.
+    said = re.sub(r"\x1b\[\d*m", "", line.replace("\x1b[31mc", "!"))
+    assert (said.isprintable(), "!" in said, "path" in said) == (True, False, True)
+
+
 def test_every_line_is_one_json_object() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, "json"], capture_output=True, check=True, timeout=60)
     lines = [orjson.loads(line) for line in done.stderr.splitlines() if b"\\ud800" not in line and b"11805" not in line]
     assert {line["service"] for line in lines} == {"tests"}
-    assert [line["event"] for line in lines] == ["failed", "failed", f"library failed with {REDACTED}", "last"]
+    assert [line["event"] for line in lines] == ["failed", "failed", f"library failed with {REDACTED}", "path", "last"]
     assert lines[-1] | {"timestamp": ""} == {
         "event": "last", "service": "tests", "level": "info", "timestamp": "", "message_id": "m1", "session_id": "s1",
     }  # fmt: skip
