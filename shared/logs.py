@@ -98,7 +98,7 @@ def configure(service: str, *, form: Literal["auto", "json", "console"] = "auto"
         structlog.contextvars.bind_contextvars(service=service)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[_drop_record, *render], foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(processors=[_drop_record, _shorten_lost, *render], foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
@@ -107,6 +107,19 @@ def _drop_record(logger: Any, method: str, event: MutableMapping[str, Any]) -> M
     event.pop("_record", None)
     event.pop("_from_structlog", None)
     return event
+
+
+def _shorten_lost(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A library's traceback of a connection that was lost as one line: we reconnect, and say so in our own words."""
+    info = event.get("exc_info")
+    error = info[1] if isinstance(info, tuple) else None
+    if error is not None and _LOST.intersection(f"{each.__module__}.{each.__name__}" for each in type(error).__mro__):
+        event.update(exc_info=None, reason=str(error), level="warning")
+    return event
+
+
+# By name: not every process has these libraries.
+_LOST = {"builtins.ConnectionError", "aiormq.exceptions.AMQPConnectionError", "psycopg.OperationalError"}
 
 
 def get_logger() -> Logger:

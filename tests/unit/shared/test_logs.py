@@ -118,6 +118,10 @@ try:
     fail()
 except RuntimeError:
     logging.getLogger("library").exception("library failed with %s", {TOKEN!r})
+try:
+    raise ConnectionResetError(104, "reset by peer")
+except OSError:
+    logging.getLogger("library").exception("connection lost")
 logging.getLogger("library").info("not of interest")
 log.debug("not of interest")
 log.info("odd", text="\\ud800", names={{1: 2}}, number=2**70, nothing=None, object=object, data=b"\\xff")
@@ -146,6 +150,11 @@ def test_no_secret_leaves_the_process_not_even_in_a_traceback(output: str) -> No
     assert "last" in output
 
 
+def test_a_lost_connection_is_no_traceback(output: str) -> None:
+    assert "reset by peer" in output
+    assert "ConnectionResetError" not in output
+
+
 def test_what_came_from_outside_commands_no_terminal_and_forges_no_line(output: str) -> None:
     (line,) = (line for line in output.split("\n") if "forged" in line)
     # The renderer's own colours are left aside.
@@ -157,7 +166,14 @@ def test_every_line_is_one_json_object() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, "json"], capture_output=True, check=True, timeout=60)
     lines = [orjson.loads(line) for line in done.stderr.splitlines() if b"\\ud800" not in line and b"11805" not in line]
     assert {line["service"] for line in lines} == {"tests"}
-    assert [line["event"] for line in lines] == ["failed", "failed", f"library failed with {REDACTED}", "path", "last"]
+    assert [line["event"] for line in lines] == [
+        "failed",
+        "failed",
+        f"library failed with {REDACTED}",
+        "connection lost",
+        "path",
+        "last",
+    ]
     assert lines[-1] | {"timestamp": ""} == {
         "event": "last", "service": "tests", "level": "info", "timestamp": "", "message_id": "m1", "session_id": "s1",
     }  # fmt: skip
