@@ -14,9 +14,9 @@ from shared.database import Transaction, psycopg_of
 from shared.messages import encode, rfc3339
 from shared.messages.callbacks import Callback, CallbackAttempt, CallbackStatus
 
-# The host, with its port, as written.
 _COLUMNS: LiteralString = "id, type, url, message_id, task_id, status, created, next_attempt, finished"
-_HOST: LiteralString = "lower(split_part(url, '/', 3))"
+# The host, with its port, as written; what follows it may be somebody's secret, and would make two hosts of one.
+_HOST: LiteralString = "lower(split_part(translate(url, '?#', '//'), '/', 3))"
 
 # What is due, leased in the same statement, with the row of the attempt that begins; at most so many at once to one
 # host, counting those under way, whoever is sending something just now left out. By callbacks_due alone, however many

@@ -7,6 +7,7 @@ from email.utils import format_datetime
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from services.task_worker.callbacks import store
 from services.task_worker.callbacks.signing import Signer
 from tests.integration.callbacks.conftest import SECRET
 from tests.integration.callbacks.receiver import Answer
@@ -160,6 +161,19 @@ def test_slow_receivers_do_not_keep_others_waiting(desk, receiver, make_receiver
     # No more at once than one host is given.
     assert len(slow.received) == 8
     hold.set()
+
+
+def test_what_stands_behind_a_host_makes_no_other_host_of_it(desk):
+    for number in range(10):
+        desk.owe(f"http://Hooks.example.com:8080?secret={number}")
+        desk.owe(f"http://hooks.example.com:8080#secret-{number}")
+
+    async def claimed() -> list[store.Claimed]:
+        async with desk.database.transaction() as tx:
+            return await store.claim_callbacks(tx, {}, per_host=8, limit=32, lease=60)
+
+    # Nor does the log, which names the host, tell what may be a secret.
+    assert [each.host for each in desk.run(claimed())] == ["hooks.example.com:8080"] * 8
 
 
 def test_several_senders_share_the_work(desk, receiver):
