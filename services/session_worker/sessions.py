@@ -21,37 +21,37 @@ TRANSITIONS: dict[SessionStatus, frozenset[SessionStatus]] = {
     "archived": frozenset(),
 }
 
-Moved = tuple[Session, list[SessionEvent]]
+Moved = tuple[Session, SessionEvent]
 
 
 def pause(session: Session, reason: str | None) -> Moved:
     """Pause an active session. Raises `Rejected("conflict")`."""
     paused = _moved(session, "paused")
-    return paused, [SessionPaused(session_id=session.session_id, session=paused, reason=reason)]
+    return paused, SessionPaused(session_id=session.session_id, session=paused, reason=reason)
 
 
 def resume(session: Session, reason: str | None) -> Moved:
     """Resume a paused session. Raises `Rejected("conflict")`."""
     active = _moved(session, "active")
-    return active, [SessionResumed(session_id=session.session_id, session=active, reason=reason)]
+    return active, SessionResumed(session_id=session.session_id, session=active, reason=reason)
 
 
 def complete(session: Session, summary: str | None) -> Moved:
     """Close an active session as done. Raises `Rejected("conflict")`."""
     completed = _moved(session, "completed")
-    return completed, [SessionCompleted(session_id=session.session_id, session=completed, summary=summary)]
+    return completed, SessionCompleted(session_id=session.session_id, session=completed, summary=summary)
 
 
 def fail(session: Session, reason: str | None) -> Moved:
     """Close an active session as failed. Raises `Rejected("conflict")`."""
     failed = _moved(session, "failed")
-    return failed, [SessionFailed(session_id=session.session_id, session=failed, reason=reason)]
+    return failed, SessionFailed(session_id=session.session_id, session=failed, reason=reason)
 
 
 def archive(session: Session) -> Moved:
     """Put a closed session away. Raises `Rejected("conflict")`."""
     archived = _moved(session, "archived")
-    return archived, [SessionArchived(session_id=session.session_id, session=archived)]
+    return archived, SessionArchived(session_id=session.session_id, session=archived)
 
 
 def _moved(session: Session, status: SessionStatus) -> Session:
