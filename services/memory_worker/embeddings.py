@@ -22,10 +22,14 @@ Vector = list[float]
 
 
 class EmbeddingsError(SwitchyardError):
-    """The endpoint gave no vectors; the message says why, and `text_refused` whether for what was in the texts."""
+    """The endpoint gave no vectors; the message says why, and `text_refused` whether for what was in the texts.
 
-    def __init__(self, message: str, *, text_refused: bool = False) -> None:
-        super().__init__(message)
+    `told` is the message for callers: without the endpoint's own words, which may quote our key.
+    """
+
+    def __init__(self, told: str, *, words: str = "", text_refused: bool = False) -> None:
+        super().__init__(f"{told}: {words}" if words else told)
+        self.told = told
         self.text_refused = text_refused
 
 
@@ -60,7 +64,8 @@ class Embeddings:
             raise EmbeddingsError(f"{self.url}: {str(error) or type(error).__name__}") from None
         if status != 200:
             raise EmbeddingsError(
-                f"{self.url} answered {status}: {body[:200].decode(errors='replace')}",
+                f"{self.url} answered {status}",
+                words=body[:200].decode(errors="replace"),
                 text_refused=status in _TEXT_REFUSED,
             )
         vectors = self._vectors(body, len(texts))

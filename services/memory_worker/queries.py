@@ -82,7 +82,7 @@ def query_memories(embedder: Embedder | None) -> PreparedQuery:
             async with asking:
                 (vector,) = await embedder.embeddings.of([data.meaning], seconds=SEARCH_TIMEOUT_SECONDS)
         except EmbeddingsError as error:
-            raise _unavailable("endpoint", f"no vector could be made: {error}; search by `text`") from None
+            raise _unavailable("endpoint", f"no vector could be made: {error.told}; search by `text`") from None
         return vector
 
     async def answer(tx: Transaction, command: Command, needed: Vector | None) -> dict[str, Any]:

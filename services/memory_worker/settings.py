@@ -22,5 +22,7 @@ class MemoryWorkerSettings(Settings):
             return None
         if not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://, such as https://api.openai.com/v1/embeddings")
+        if any(mark in url for mark in "@?#"):
+            raise ValueError("must hold no name, password or query; the key is SWITCHYARD_EMBEDDINGS_KEY")
         url = url.rstrip("/")
         return url if url.endswith("/embeddings") else f"{url}/embeddings"

@@ -81,7 +81,7 @@ class Embedder:
                         raise
                     reason = str(error).split("\n")[0]
                     if self.fault is not None:
-                        self.fault = reason
+                        self.fault = error.told if isinstance(error, EmbeddingsError) else reason
                     log.warning("vectors_not_made", reason=reason, retry_s=round(wait, 1))
                     await asyncio.sleep(wait * random.uniform(0.75, 1.25))
                     wait = min(2 * wait, RETRY_SECONDS[1])

@@ -89,6 +89,7 @@ def test_an_answer_without_vectors_says_what_it_was(server, behaviour, message, 
     with pytest.raises(EmbeddingsError, match=message) as raised:
         vectors(server.url, "one", "two")
     assert raised.value.text_refused is refused
+    assert "something went wrong" not in raised.value.told
 
 
 def test_a_slow_endpoint_is_not_waited_for(server):
@@ -117,3 +118,11 @@ def test_the_base_of_an_api_will_do_for_its_endpoint(given, used):
         _env_file=None, DATABASE_URL="postgresql://x", AMQP_URL="amqp://x", SWITCHYARD_EMBEDDINGS_URL=given
     )
     assert settings.embeddings_url == used
+
+
+@pytest.mark.parametrize("url", ["https://ada:secret@api.example.com/v1", "https://api.example.com/v1?key=secret"])
+def test_an_endpoint_that_holds_a_secret_is_refused(url):
+    with pytest.raises(ValueError, match="SWITCHYARD_EMBEDDINGS_KEY"):
+        MemoryWorkerSettings(
+            _env_file=None, DATABASE_URL="postgresql://x", AMQP_URL="amqp://x", SWITCHYARD_EMBEDDINGS_URL=url
+        )
