@@ -37,7 +37,8 @@ class Timeline:
         # A page with another one behind it is whole, whatever is still missing at the end.
         if page.next is None or first_seq is None:
             recorded = await store.find_recorded(tx, asked.session_id, session.created)
-            if page.next is None and (recorded.last_seq or 0) < session.last_seq:
+            # What is missing of a quiet session is no longer kept, or was never here: it was imported.
+            if page.next is None and (recorded.last_seq or 0) < session.last_seq and not session.quiet:
                 recorded = await self._wait(tx, asked.session_id, session, asked.wait_s)
                 page = await store.list_entries(tx, asked.session_id, asked.types, after, asked.limit)
             first_seq = recorded.first_seq

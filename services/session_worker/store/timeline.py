@@ -21,10 +21,11 @@ _SKEW = timedelta(hours=1)
 
 
 class Counted(NamedTuple):
-    """A session as its timeline sees it: since when it is, and the number of its last event."""
+    """A session as its timeline sees it: since when it is, its last event's number, and whether that is long ago."""
 
     created: datetime
     last_seq: int
+    quiet: bool
 
 
 class Recorded(NamedTuple):
@@ -58,7 +59,9 @@ class Page(NamedTuple):
 
 
 # A session to be looked at, by the primary key.
-_COUNTED = text("select created, seq from sessions where id = :id")
+_COUNTED = text(
+    "select created, seq, last_activity < now() - interval '1 minute' as quiet from sessions where id = :id"
+)
 
 _WITHIN: LiteralString = "session_id = %(session_id)s and timestamp >= %(since)s and timestamp < %(until)s"
 
@@ -98,7 +101,7 @@ _PAGE: LiteralString = f"""
 async def find_counted(tx: Transaction, session_id: str) -> Counted | None:
     """How far a session has counted its events; None when there is no such session."""
     row = (await tx.execute(_COUNTED, {"id": session_id})).one_or_none()
-    return Counted(row.created, row.seq) if row else None
+    return Counted(row.created, row.seq, row.quiet) if row else None
 
 
 async def find_recorded(tx: Transaction, session_id: str, created: datetime) -> Recorded:

@@ -1,6 +1,7 @@
 """The timeline: a session's events in the order of their numbers, from the recorder's table."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -149,6 +150,16 @@ def test_what_does_not_come_is_waited_for_only_so_long(
     record(1, 2)
     page = module_worker.ask("get_timeline", session_id=session_id, wait_s=0.1)
     assert (numbers(page), page["last_seq"], page["next"]) == ([1, 2], 9, None)
+
+
+def test_what_is_missing_of_a_quiet_session_is_not_waited_for(
+    module_worker: SessionWorker, session_id: str, record: Record
+) -> None:
+    record(1, 2)
+    module_worker.sql("update sessions set last_activity = now() - interval '2 minutes' where id = :id", id=session_id)
+    start = time.monotonic()
+    page = module_worker.ask("get_timeline", session_id=session_id, wait_s=2)
+    assert (numbers(page), page["last_seq"], time.monotonic() - start < 2) == ([1, 2], 9, True)
 
 
 def test_only_few_questions_wait_at_once(module_worker: SessionWorker, session_id: str) -> None:
