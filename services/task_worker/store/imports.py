@@ -32,13 +32,13 @@ _INSERT: LiteralString = """
     returning id, status = 'pending' and due is null
 """
 
-# What imported tasks wait for; by the primary key.
+# What imported tasks wait for: others of their session, which is locked; by the primary key.
 _ADD_DEPENDENCIES: LiteralString = """
     insert into task_dependencies (depends_on, task_id)
     select other.id, tasks.id from tasks, unnest(tasks.depends_on) as dependency (id)
     join tasks as other on other.id = dependency.id
     where tasks.id = any (array(select json_array_elements_text(%s)))
-        and tasks.status = 'pending' and other.status <> 'completed'
+        and other.session_id = tasks.session_id and tasks.status = 'pending' and other.status <> 'completed'
     on conflict do nothing
 """
 

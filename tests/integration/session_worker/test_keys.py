@@ -107,7 +107,8 @@ def test_keys_are_listed_by_name_page_by_page(worker):
     [
         {"name": "white space"}, {"name": ""}, {"name": "-x"}, {"name": "x" * 101}, {"scopes": []},
         {"scopes": ["root"]}, {"sessions": []}, {"sessions": [""]}, {"topics": []}, {"topics": ["a..b"]},
-        {"rate_per_minute": -1}, {"rate_per_minute": 1_000_001}, {"rate_per_minute": 1.5}, {"key_hash": "abc"}, {"secret": "sy_mine"},
+        {"rate_per_minute": -1}, {"rate_per_minute": 1_000_001}, {"rate_per_minute": 1.5}, {"key_hash": "abc"},
+        {"secret": "sy_mine"},
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(module_worker, wrong):

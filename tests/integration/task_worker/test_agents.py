@@ -67,6 +67,13 @@ def test_tasks_are_imported_as_they_were(worker):
     assert [task["task_id"] for task in worker.claim(count=9)] == [first["task_id"]]
 
 
+def test_an_imported_task_waits_for_none_of_another_session(worker):
+    elsewhere = worker.delegate(session_id="s2")
+    task = {**worker.delegate(), "task_id": "imported", "depends_on": [elsewhere["task_id"]]}
+    assert worker.send("import_tasks", session_id="s1", tasks=[task]) == {"imported": 1}
+    assert "imported" in {each["task_id"] for each in worker.claim(count=9)}
+
+
 def test_an_import_names_what_is_wrong(worker):
     task = worker.delegate()
     for wrong in (
