@@ -21,6 +21,7 @@ class Item:
     missed: float | None = None
     parked: int = 0
     waits_until: float | None = None
+    waits_for: str = ""
 
     @property
     def attempt(self) -> int:

@@ -48,6 +48,8 @@ class Parking:
         # Of each kind in the order in which they came first, whoever has looked again meanwhile.
         self._topics: dict[str, dict[_Kind, list[Item]]] = {}
         self._places: dict[int, tuple[str, _Kind, asyncio.TimerHandle]] = {}
+        # By message id: who got no answer in time and asked again is here more than once.
+        self._copies: dict[str, list[Item]] = {}
         self._numbers = 0
         self._heard: Counter[str] = Counter()
 
@@ -66,6 +68,7 @@ class Parking:
         """Give a command its place among those that wait, and the end of its time, unless it has them already."""
         if item.waits_until is None:
             item.waits_until = asyncio.get_running_loop().time() + wait.seconds
+            item.waits_for = wait.topic
             self._numbers += 1
             item.parked = self._numbers
 
@@ -76,6 +79,7 @@ class Parking:
         kind = wait.abilities, wait.session_id
         insort(self._topics.setdefault(wait.topic, {}).setdefault(kind, []), item, key=_place)
         self._places[id(item)] = wait.topic, kind, loop.call_at(item.waits_until, self._time_is_up, item)
+        self._copies.setdefault(item.command.message_id, []).append(item)
 
     def wake(self, wakes: Iterable[Wake]) -> tuple[list[Item], list[Wake]]:
         """Take out as many commands as things have come, the longest waiting first; and what is left of the wakes."""
@@ -95,6 +99,13 @@ class Parking:
                 left.append(Wake(wake.topic, wake.needs, wake.session_id, count))
         return woken, left
 
+    def take_copies(self, message_ids: Iterable[str]) -> list[Item]:
+        """Take out the commands with these ids, which were answered: they would be woken in place of others."""
+        copies = [item for message_id in message_ids for item in self._copies.get(message_id, ())]
+        for item in copies:
+            self._remove(item)
+        return copies
+
     def wake_all(self) -> list[Item]:
         """Take out every command."""
         items = [item for kinds in self._topics.values() for parked in kinds.values() for item in parked]
@@ -107,6 +118,7 @@ class Parking:
             timer.cancel()
         self._places.clear()
         self._topics.clear()
+        self._copies.clear()
 
     def _longest(self, wake: Wake) -> _Kind | None:
         """The kind this can wake whose first command has waited longest."""
@@ -128,6 +140,10 @@ class Parking:
     def _remove(self, item: Item) -> None:
         topic, kind, timer = self._places.pop(id(item))
         timer.cancel()
+        copies = self._copies[item.command.message_id]
+        copies[:] = [each for each in copies if each is not item]
+        if not copies:
+            del self._copies[item.command.message_id]
         kinds = self._topics[topic]
         del kinds[kind][bisect_left(kinds[kind], item.parked, key=_place)]
         if not kinds[kind]:

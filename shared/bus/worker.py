@@ -230,7 +230,18 @@ class Worker:
         sent = self._outbox.send([outcome for _, outcome in outcomes])
         if any(outcome.callbacks for _, outcome in outcomes):
             self.callbacks_owed.set()
-        self._tell_waiting([outcome for _, outcome in outcomes])
+        self._resume(self._parking.take_copies(message_id for message_id, _ in outcomes))
+        self._tell_waiting(
+            [
+                *(wake for _, outcome in outcomes for wake in outcome.wakes),
+                # A copy of what was answered elsewhere may have been woken in another's place.
+                *(
+                    Wake(item.waits_for)
+                    for item in batch
+                    if item.parked and _is_repeated(by_id[item.command.message_id])
+                ),
+            ]
+        )
         missing, done = [], []
         for item in batch:
             answer = by_id[item.command.message_id]
@@ -262,9 +273,9 @@ class Worker:
         now = asyncio.get_running_loop().time()
         return frozenset(each for each, item in first.items() if item.waits_until is None or now < item.waits_until)
 
-    def _tell_waiting(self, outcomes: list[Outcome]) -> None:
-        """Wake whom these outcomes give something, here or at another replica."""
-        wakes = joined(wake for outcome in outcomes for wake in outcome.wakes)
+    def _tell_waiting(self, wakes: list[Wake]) -> None:
+        """Wake whom this gives something, here or at another replica."""
+        wakes = joined(wakes)
         if not wakes:
             return
         woken, left = self._parking.wake(wakes)
@@ -340,6 +351,10 @@ def _reply_for(item: Item, first: dict[str, Item], outcome: Outcome) -> bytes:
     if original is not item and fingerprint(original.command) != fingerprint(item.command):
         return error_reply(conflict(f"message id {item.command.message_id!r} was already used for another command"))
     return outcome.reply
+
+
+def _is_repeated(answer: Outcome | SessionMissing | Wait) -> bool:
+    return isinstance(answer, Outcome) and answer.outcome == "repeated"
 
 
 def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing | Wait], took: float) -> None:

@@ -219,6 +219,26 @@ def test_a_claim_that_waits_in_vain_is_answered_at_its_end_and_once(replicas):
     assert 0.5 <= took < 0.5 + AT_ONCE
 
 
+def test_copies_of_a_claim_whose_sender_asked_again_keep_no_task_from_others(replicas):
+    async def talk(ask: Ask) -> None:
+        message_id = new_id()
+        # Of three, two at least wait at one replica.
+        copies = [
+            asyncio.ensure_future(ask("claim_task", **claiming(wait_s=20), message_id=message_id)) for _ in range(3)
+        ]
+        (other,) = await parked(ask, 1)
+        first = (await ask("delegate_task", **delegated()))["task"]["task_id"]
+        second = (await ask("delegate_task", **delegated()))["task"]["task_id"]
+        async with asyncio.timeout(2):
+            assert [task["task_id"] for task in (await other)["tasks"]] == [second]
+            done, _ = await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        assert all([task["task_id"] for task in each.result()["tasks"]] == [first] for each in done)
+        for each in copies:
+            each.cancel()
+
+    replicas.run(talk)
+
+
 def test_waiting_claims_hold_up_nobody_and_are_answered_when_their_worker_stops(replicas):
     """More of them than a worker takes from the broker at once."""
 

@@ -13,9 +13,9 @@ from shared.messages import decode_command, encode_command, new_id
 NONE: frozenset[str] = frozenset()
 
 
-def item() -> Item:
+def item(message_id: str = "") -> Item:
     data = {"agent_name": "a", "worker_id": "w"}
-    body = encode_command("claim_task", data, message_id=new_id(), sender_agent_id="ada")
+    body = encode_command("claim_task", data, message_id=message_id or new_id(), sender_agent_id="ada")
     return Item(Delivery(1, False, "e", "k"), decode_command(body))
 
 
@@ -40,6 +40,21 @@ def test_as_many_are_woken_as_things_came_the_longest_waiting_first():
         items = [parked(place) for _ in range(3)]
         assert place.wake([Wake("a", NONE, "s", 2)]) == (items[:2], [])
         assert place.wake([Wake("a", NONE, "s", 2)]) == (items[2:], [Wake("a", NONE, "s", 1)])
+        assert len(place) == 0
+
+    waiting(test)
+
+
+def test_the_copies_of_what_was_answered_wait_no_longer_and_are_not_woken():
+    async def test(place: Parking) -> None:
+        first = parked(place)
+        again, other = item(first.command.message_id), parked(place)
+        wait = Wait("a", NONE, None, 60)
+        place.admit(again, wait)
+        place.park(again, wait)
+        assert place.take_copies(["nobody", first.command.message_id]) == [first, again]
+        assert place.take_copies([first.command.message_id]) == []
+        assert place.wake([Wake("a", NONE, "s", 2)]) == ([other], [Wake("a", NONE, "s", 1)])
         assert len(place) == 0
 
     waiting(test)
