@@ -1,6 +1,5 @@
 """Completing what other programs have written of sessions: their names and forms become those of records; pure."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,11 +14,10 @@ from shared.messages.envelope import Model
 from shared.messages.session import SessionStatus
 from shared.messages.state import GoalPriority, GoalStatus
 from shared.messages.transfer import ActionRecord, AgentRecord, GoalRecord, ResponseRecord, SessionRecord
+from shared.spelling import camel, snake
 
 # Ids of things that came without one are made of what they are, so that they are the same each time.
 _MADE = uuid.UUID("3f5d1c0e-55a5-5e0a-9f7e-4b0d7a1c2e88")
-_CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
-_UNDERSCORE = re.compile(r"_([a-z0-9])")
 # Names other programs have for what we keep; the first that is there counts.
 _OTHER_NAMES = {
     "created": ("created_at", "started_at", "start_time", "timestamp"),
@@ -31,16 +29,6 @@ _OTHER_NAMES = {
     "session_id": ("id",),
 }
 NULL = Raw(b"null")
-
-
-def snake(name: str) -> str:
-    """`sessionId` → `session_id`."""
-    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
-
-
-def camel(name: str) -> str:
-    """`session_id` → `sessionId`."""
-    return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
 def session_of(metadata: Members, counted: Mapping[str, int], began: str, ended: str) -> Members:

@@ -29,13 +29,13 @@ from cli.completing import (
     object_of,
     part_of,
     session_of,
-    snake,
     snaked,
     state_of,
 )
 from cli.records import Members, Record, line_of, members_of, raw, read_lines, value_of
 from shared.messages import rfc3339
 from shared.messages.transfer import ActionRecord, AgentRecord, GoalRecord, ResponseRecord
+from shared.spelling import snake
 
 FILES = ("metadata.json", "state.json", "actions.jsonl", "responses.jsonl")
 REST = "records.jsonl"

@@ -11,10 +11,10 @@ from services.ingress.schemas import (
     problem_response,
     result_schema,
 )
-from services.ingress.session_api.spelling import camel
 from shared.messages import spec_of
 from shared.messages.envelope import Model
 from shared.messages.state import Goal, SpawnedAgent
+from shared.spelling import camel
 
 
 def _part(model: type[Model]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Both spellings of names: bodies become the data of commands, results become camelCase; pure."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,23 +9,11 @@ import orjson
 from shared.errors import invalid
 from shared.messages import CommandSpec, JsonText, encode
 from shared.messages.json_text import slices
-
-_CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
-_UNDERSCORE = re.compile(r"_([a-z0-9])")
+from shared.spelling import camel, snake
 
 # Results that are one noun, and those that are lists of one.
 _NOUNS = ("session", "action", "response", "goal", "agent", "stats")
 _LISTS = ("sessions", "actions", "responses", "hits")
-
-
-def snake(name: str) -> str:
-    """`sessionId` → `session_id`; a name in snake_case stays as it is."""
-    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
-
-
-def camel(name: str) -> str:
-    """`session_id` → `sessionId`."""
-    return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
 def command_data(spec: CommandSpec, body: bytes, path: Mapping[str, str], *, rest: str | None = None) -> bytes:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from services.ingress.session_api import etags
 from services.ingress.session_api.segments import SegmentRoute
-from services.ingress.session_api.spelling import camel, camel_result, command_data, snake
+from services.ingress.session_api.spelling import camel_result, command_data
 from shared.errors import Rejected
 from shared.messages import spec_of
+from shared.spelling import camel, snake
 
 CREATE, LOG, GOAL = spec_of("create_session"), spec_of("log_action"), spec_of("add_goal")
 
