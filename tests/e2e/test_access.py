@@ -132,8 +132,13 @@ def test_a_key_for_some_sessions_works_in_those_only_on_both_doors(doors: Doors,
         assert holder.run("get_session", session_id=mine).json()["session"]["status"] == "active"
 
 
-def test_such_a_key_may_ask_after_its_own_commands_only(doors: Doors, make: Callable[..., Holder]) -> None:
-    holder, other = make("publish", "read", sessions=["own-*"]), make("publish", "read", sessions=["own-*"])
+@pytest.mark.parametrize(
+    ("scopes", "sessions"), [(["publish", "read"], ["own-*"]), (["publish"], None)], ids=["a-list", "no-read"]
+)
+def test_such_a_key_may_ask_after_its_own_commands_only(
+    make: Callable[..., Holder], scopes: list[str], sessions: list[str] | None
+) -> None:
+    holder, other = make(*scopes, sessions=sessions), make(*scopes, sessions=sessions)
     data = {"session_id": f"own-{uuid4().hex[:8]}"}
     asked = holder.http.post("/api/commands/create_session", json=data, headers={"Prefer": "respond-async"})
     where = asked.headers["location"]

@@ -139,8 +139,9 @@ async def test_such_a_key_does_nothing_outside_of_any_session(doors: Doors) -> N
     assert await doors.kept() == []
 
 
-async def test_such_a_key_may_ask_after_a_command_of_its_own(doors: Doors) -> None:
-    doors.keys.replace([key("publish", "read", sessions=["s1"])], [])
+@pytest.mark.parametrize("holder", [key("publish", "read", sessions=["s1"]), key("publish"), key("publish", "read")])
+async def test_each_key_may_ask_after_a_command_of_its_own(doors: Doors, holder: RingKey) -> None:
+    doors.keys.replace([holder], [])
     assert (await run(doors, "create_session", session_id="s1")).status == 202
     message_id = (await doors.kept())[0]["message_id"]
     got = await doors.send("GET", f"/api/commands/{message_id}", headers={"X-API-Key": CI})
