@@ -30,6 +30,8 @@ class Reply:
     result: dict[str, Any]
     events: list[Event] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    # The same for sessions that the command does not name, by their ids.
+    counts_elsewhere: dict[str, dict[str, int]] = field(default_factory=dict)
     callbacks: list[CallbackOwed] = field(default_factory=list)
     # What a batch did: its commands, each with its reply.
     parts: list[tuple[Command, "Reply"]] = field(default_factory=list)
@@ -388,6 +390,8 @@ async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]], 
                 sessions.setdefault(event.session_id, Counter())["events"] += 1
         if reply.counts and command.session_id is not None:
             sessions.setdefault(command.session_id, Counter()).update(reply.counts)
+        for session_id, counts in reply.counts_elsewhere.items():
+            sessions.setdefault(session_id, Counter()).update(counts)
     if not sessions:
         return
     # Those of events alone, such as a claimed task's, are not locked yet: in sorted order too.

@@ -1,5 +1,6 @@
 """expire_leases and run_due_tasks: what happens to tasks by itself, a bounded number at once."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -70,7 +71,9 @@ async def _run_schedules(tx: Transaction, task_ids: list[str], statuses: dict[st
         await timers.set_due(tx, moments)
     ended = await after_attempts(tx, over)
     events: list[Event] = [TaskCreated(session_id=task.session_id, task=task) for task in made]
-    reply = Reply({}, events, wakes=[wake_for(task) for task in made])
+    made_in = Counter(task.session_id for task in made)
+    counts = {session_id: {"task_count": count} for session_id, count in made_in.items()}
+    reply = Reply({}, events, counts_elsewhere=counts, wakes=[wake_for(task) for task in made])
     return _joined({"made": len(made)}, [reply, *ended.values()])
 
 
@@ -95,6 +98,7 @@ def _joined(result: dict[str, int], replies: list[Reply | Rejected]) -> Reply:
     for reply in replies:
         if isinstance(reply, Reply):
             whole.events += reply.events
+            whole.counts_elsewhere |= reply.counts_elsewhere
             whole.wakes += reply.wakes
             whole.callbacks += reply.callbacks
     return whole

@@ -131,6 +131,8 @@ def test_a_schedule_makes_a_task_each_time_and_one_for_all_it_missed(worker):
     (made,) = worker.claim(count=10)
     assert (made["schedule_id"], made["cron"], made["priority"], made["timeout_s"]) == (schedule["task_id"], None, 8, 3)
     assert made["input_data"] == {"b": 100}
+    # The schedule itself, and the task it has made.
+    assert worker.sql("select task_count from sessions where id = 's1'")[0][0] == 2
     following = datetime.fromisoformat(worker.task(schedule["task_id"])["due"])
     assert timedelta(0) < following - datetime.now(UTC) <= timedelta(minutes=5)
     assert [task["task_id"] for task in worker.ask("list_tasks", schedule_id=schedule["task_id"])["tasks"]] == [
