@@ -1,7 +1,7 @@
 """Forgetting: a memory's content goes, the fact that it was there and who forgot it stays."""
 
 from services.memory_worker.store import forgetting as store
-from shared.bus.commit import Reply
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import Rejected, not_found
 from shared.messages import Command

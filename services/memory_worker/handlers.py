@@ -8,7 +8,7 @@ from services.memory_worker.memories import Draft
 from services.memory_worker.store import memories as store
 from services.memory_worker.telling import tell_memory_updates
 from services.memory_worker.vectors import embed_memories
-from shared.bus.commit import BatchHandler, Handler, Reply
+from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, Transient
 from shared.messages import Command, rfc3339

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from services.memory_worker import deltas
 from services.memory_worker.store import tellings as store
-from shared.bus.commit import Reply
+from shared.bus.replies import Reply
 from shared.bus.service import Context
 from shared.bus.topology import COMMANDS
 from shared.database import Transaction, is_transient

@@ -1,8 +1,8 @@
 """The command that writes memories as they were in another place."""
 
 from services.memory_worker import recalled
-from shared.bus.commit import Handler, Reply
 from shared.bus.handled import lock_sessions
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction, savepoint
 from shared.database.records import RecordTable, records_of, write_records
 from shared.errors import not_found

@@ -11,7 +11,7 @@ from services.memory_worker.embeddings import Embeddings, EmbeddingsError
 from services.memory_worker.store import vectors as store
 from services.memory_worker.store.vectors import Place, Version
 from shared.bus.bodies import packed
-from shared.bus.commit import Reply
+from shared.bus.replies import Reply
 from shared.bus.service import Context
 from shared.bus.topology import COMMANDS
 from shared.database import Transaction, is_transient

@@ -15,8 +15,10 @@ from services.task_worker.handlers import BATCH_HANDLERS as TASK_BATCH_HANDLERS
 from services.task_worker.handlers import HANDLERS as TASK_HANDLERS
 from services.task_worker.handlers import find_sessions as find_sessions_of_tasks
 from services.task_worker.queries import QUERIES as TASK_QUERIES
-from shared.bus.commit import BatchHandler, GroupCommit, Handler, Reply, SessionMissing, Sharing, Undone
+from shared.bus.commit import GroupCommit
 from shared.bus.queries import QueryHandler
+from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing, Undone
+from shared.bus.sharing import Sharing
 from shared.database import Transaction, savepoint
 from shared.errors import Rejected, invalid
 from shared.messages import Command, JsonText, encode

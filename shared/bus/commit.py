@@ -1,68 +1,28 @@
 """Group commit: many commands in one transaction, each with its reply, its events and its record."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from shared.bus import handled
 from shared.bus.audit import Entry, entry_of, is_audited
 from shared.bus.callbacks import CallbackOwed, command_reply, kept
+from shared.bus.numbering import number_events
 from shared.bus.parking import Wait, Wake
+from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing, Undone
+from shared.bus.sharing import Sharing, gather, neighbours
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError, conflict, not_found
-from shared.messages import Command, Event, JsonText, encode
+from shared.messages import Command, JsonText, encode
 from shared.messages.json_text import same_for_all
 
 KEEP_DELIVERIES = timedelta(days=7)
 KEEP_COMMANDS = timedelta(hours=24)
 OPEN = ("active", "paused")
-
-
-@dataclass(slots=True)
-class Reply:
-    """What a handler answers: the result, the events, what to add to its session's counters, and the callbacks owed."""
-
-    result: dict[str, Any]
-    events: list[Event] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    # The same for sessions that the command does not name, by their ids.
-    counts_elsewhere: dict[str, dict[str, int]] = field(default_factory=dict)
-    callbacks: list[CallbackOwed] = field(default_factory=list)
-    # What a batch did: its commands, each with its reply.
-    parts: list[tuple[Command, "Reply"]] = field(default_factory=list)
-    # Whether the events say already what caused them, having waited since another command.
-    stamped: bool = False
-    # There is nothing yet, and the sender would rather wait: the answer is given later, or this one in the end.
-    wait: Wait | None = None
-    # Whom this gives something that he waits for.
-    wakes: list[Wake] = field(default_factory=list)
-
-
-Handler = Callable[[Transaction, Command], Awaitable[Reply]]
-BatchHandler = Callable[[Transaction, list[Command]], Awaitable[list[Reply | Rejected]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sharing:
-    """How commands share a transaction."""
-
-    # The sessions of commands that name none, such as those by a task's id: locked with the others, in one order.
-    find_sessions: Callable[[Transaction, list[Command]], Awaitable[Set[str]]] | None = None
-    # Hot commands that are gathered in this order wherever they stand, so that one handler takes all of a name.
-    gathered: Sequence[str] = ()
-    # Whether gathered ones see nothing of each other, so that events may be numbered in the order in which their
-    # commands came. Else in that in which they were handled, or an event might stand before what it follows from.
-    numbered_as_they_came: bool = False
-    # Commands that only find out what they are about: in one transaction with nothing but their like, or they would
-    # lock sessions after others.
-    apart: Set[str] = frozenset()
-    # How many go into one transaction at most. More of them cost less each, and keep each other waiting for longer.
-    at_once: int = 100
 
 
 class Publication(NamedTuple):
@@ -83,23 +43,6 @@ class Outcome:
     outcome: str
     callbacks: int = 0
     wakes: list[Wake] = field(default_factory=list)
-
-
-class SessionMissing(SwitchyardError):
-    """A command's session does not exist (yet); `refusal` is what it is refused with when nobody waits any longer."""
-
-    def __init__(self, refusal: Rejected) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-
-
-class Undone(SwitchyardError):
-    """One of several commands that happen as a whole was not done, for this reason."""
-
-    def __init__(self, index: int, reason: "Rejected | SessionMissing") -> None:
-        super().__init__(str(reason))
-        self.index = index
-        self.reason = reason
 
 
 class HandledElsewhere(SwitchyardError):
@@ -174,7 +117,7 @@ class GroupCommit:
     async def _handle(
         self, tx: Transaction, commands: list[Command], *, patient: Set[str], whole: bool = False
     ) -> dict[str, Reply | Rejected | SessionMissing]:
-        came, commands = commands, _gather(commands, self._sharing.gathered)
+        came, commands = commands, gather(commands, self._sharing.gathered)
         in_order = came if self._sharing.numbered_as_they_came else commands
         named = {session_id for command in commands for session_id in command.session_ids}
         if self._sharing.find_sessions is not None:
@@ -183,7 +126,7 @@ class GroupCommit:
         answers: dict[str, Reply | Rejected | SessionMissing] = {}
         counted = at = 0
         while at < len(commands):
-            run = _neighbours(commands, at) if commands[at].spec.name in self._batch_handlers else [commands[at]]
+            run = neighbours(commands, at) if commands[at].spec.name in self._batch_handlers else [commands[at]]
             at += len(run)
             ready = []
             for command in run:
@@ -203,7 +146,7 @@ class GroupCommit:
             else:
                 if named and _is_about_sessions(run[0]):
                     # It may show its session, which is then as the ones before it have left it.
-                    await _number_events(tx, _replies(in_order[counted : at - 1], answers), named)
+                    await number_events(tx, _replies(in_order[counted : at - 1], answers), named)
                     counted = at - 1
                 answers[ready[0].message_id] = await self._single(tx, ready[0], patient)
             if whole and not all(isinstance(answers[command.message_id], Reply) for command in ready):
@@ -211,7 +154,7 @@ class GroupCommit:
             if named and _is_about_sessions(run[0]) and not run[0].spec.reads:
                 # It may have opened or closed a session that the next ones need.
                 statuses = await handled.lock_sessions(tx, sorted(named))
-        await _number_events(tx, _replies(in_order[counted:], answers), named)
+        await number_events(tx, _replies(in_order[counted:], answers), named)
         return answers
 
     async def _single(self, tx: Transaction, command: Command, patient: Set[str]) -> Reply | Rejected | SessionMissing:
@@ -270,28 +213,6 @@ class GroupCommit:
             raise HandledElsewhere("a command of this batch was handled by another worker meanwhile")
         await handled.keep_callbacks(tx, owed)
         return outcomes
-
-
-def _neighbours(commands: list[Command], at: int) -> list[Command]:
-    """The run of commands from `at` on that share one name."""
-    end = at + 1
-    while end < len(commands) and commands[end].spec is commands[at].spec:
-        end += 1
-    return commands[at:end]
-
-
-def _gather(commands: list[Command], order: Sequence[str]) -> list[Command]:
-    """The commands with those of each stretch of gathered ones sorted by name; those of one name keep their order."""
-    places = {name: place for place, name in enumerate(order)}
-    gathered: list[Command] = []
-    stretch: list[Command] = []
-    for command in commands:
-        if command.spec.name in places:
-            stretch.append(command)
-        else:
-            gathered += [*sorted(stretch, key=lambda each: places[each.spec.name]), command]
-            stretch = []
-    return gathered + sorted(stretch, key=lambda each: places[each.spec.name])
 
 
 def _is_about_sessions(command: Command) -> bool:
@@ -366,42 +287,3 @@ def _replies(
 ) -> list[tuple[Command, Reply]]:
     """The commands that were done, each with its reply."""
     return [(command, reply) for command in commands if isinstance(reply := answers[command.message_id], Reply)]
-
-
-async def _number_events(tx: Transaction, replies: list[tuple[Command, Reply]], locked: Set[str]) -> None:
-    """Stamp every event with what its command says of it, and number those of each session without a gap."""
-    sessions: dict[str, Counter[str]] = {}
-    for command, reply in replies:
-        for event in reply.events:
-            if not reply.stamped:
-                # Whoever published it, a webhook's text came from outside.
-                outside = command.spec.area == "webhook" or event.trust == "untrusted"
-                # At once, and not by assignments: pydantic makes each of those cost as much as all of these.
-                event.__dict__.update(
-                    sender_agent_id=command.sender_agent_id,
-                    correlation_id=command.message_id,
-                    priority=command.priority,
-                    hops=command.hops,
-                    traceparent=command.traceparent or None,
-                    trust="untrusted" if outside else command.trust,
-                )
-            # Those of a batch have their numbers already.
-            if event.session_id is not None and event.session_seq is None:
-                sessions.setdefault(event.session_id, Counter())["events"] += 1
-        if reply.counts and command.session_id is not None:
-            sessions.setdefault(command.session_id, Counter()).update(reply.counts)
-        for session_id, counts in reply.counts_elsewhere.items():
-            sessions.setdefault(session_id, Counter()).update(counts)
-    if not sessions:
-        return
-    # Those of events alone, such as a claimed task's, are not locked yet: in sorted order too.
-    others = sessions.keys() - locked
-    if len(others) > 1:
-        await handled.lock_sessions(tx, sorted(others))
-    last = await handled.count_events(tx, {session_id: dict(counts) for session_id, counts in sessions.items()})
-    following = {session_id: last[session_id] - sessions[session_id]["events"] for session_id in last}
-    for _, reply in replies:
-        for event in reply.events:
-            if event.session_id in following and event.session_seq is None:
-                following[event.session_id] += 1
-                event.__dict__["session_seq"] = following[event.session_id]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import uvloop
 
 from shared import logs, telemetry
-from shared.bus.commit import BatchHandler, Handler, Sharing
 from shared.bus.publisher import Publisher
 from shared.bus.queries import QueryHandler, QueryServer
+from shared.bus.replies import BatchHandler, Handler
+from shared.bus.sharing import Sharing
 from shared.bus.topology import COMMANDS
 from shared.bus.worker import Worker
 from shared.database import Database, is_transient

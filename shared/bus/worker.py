@@ -6,17 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from shared.bus.bodies import unpacked
-from shared.bus.commit import (
-    BatchHandler,
-    GroupCommit,
-    HandledElsewhere,
-    Handler,
-    Outcome,
-    SessionMissing,
-    Sharing,
-    error_reply,
-    fingerprint,
-)
+from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome, error_reply, fingerprint
 from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
@@ -26,6 +16,8 @@ from shared.bus.items import Acknowledger, Item, traceparents
 from shared.bus.outbox import Outbox
 from shared.bus.parking import MAX_PARKED, Parking, Wait, Wake, joined
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.replies import BatchHandler, Handler, SessionMissing
+from shared.bus.sharing import Sharing
 from shared.bus.topology import commands_queue
 from shared.bus.wakes import Wakes, tell
 from shared.database import Database, is_transient

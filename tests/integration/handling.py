@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import orjson
 from sqlalchemy import text
 
-from shared.bus.commit import BatchHandler, GroupCommit, HandledElsewhere, Handler, Outcome, Sharing
+from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome
 from shared.bus.queries import QueryHandler
+from shared.bus.replies import BatchHandler, Handler
+from shared.bus.sharing import Sharing
 from shared.database import Database, Transaction
 from shared.errors import Rejected
 from shared.messages import Command, JsonText, decode_command, encode, encode_command, new_id

@@ -14,7 +14,7 @@ from services.session_worker.handlers import (
     states,
     transfer,
 )
-from shared.bus.commit import BatchHandler, Handler
+from shared.bus.replies import BatchHandler, Handler
 
 HANDLERS: dict[str, Handler] = {
     **sessions.HANDLERS,

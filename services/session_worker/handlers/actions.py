@@ -1,7 +1,7 @@
 """Noting down what was done in a session and what came back."""
 
 from services.session_worker import actions, store
-from shared.bus.commit import BatchHandler, Reply
+from shared.bus.replies import BatchHandler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command

@@ -1,7 +1,7 @@
 """Keeping what was made in a session."""
 
 from services.session_worker import store
-from shared.bus.commit import Handler, Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.errors import conflict
 from shared.messages import Command, JsonText, new_id, now

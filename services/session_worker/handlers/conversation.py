@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.session_worker import store
 from services.session_worker.conversation import chunk_of
-from shared.bus.commit import BatchHandler, Handler, Reply
+from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, conflict
 from shared.messages import Command, rfc3339

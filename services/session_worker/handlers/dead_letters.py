@@ -1,7 +1,7 @@
 """Asking for dead letters to be published again."""
 
 from services.session_worker import store
-from shared.bus.commit import Handler, Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.system import RedriveDeadLetters

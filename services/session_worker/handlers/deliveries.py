@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from services.session_worker import store
-from shared.bus.commit import BatchHandler, Handler, Reply
+from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, not_found
 from shared.messages import Command, rfc3339

@@ -1,7 +1,7 @@
 """The writing commands of API keys."""
 
 from services.session_worker import keys, store
-from shared.bus.commit import Handler, Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.access import CreateKey, KeyChanged, RevokeKey

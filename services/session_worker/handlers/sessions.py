@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from services.session_worker import sessions, store
-from shared.bus.commit import Handler, Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.errors import conflict, not_found
 from shared.messages import Command, new_id

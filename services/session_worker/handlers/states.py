@@ -4,7 +4,7 @@ The session must be locked, as the worker runtime does it: so nobody changes the
 """
 
 from services.session_worker import agents, goals, states, store
-from shared.bus.commit import Handler, Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.errors import not_found
 from shared.messages import Command, encode, now

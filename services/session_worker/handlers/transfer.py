@@ -2,7 +2,7 @@
 
 from services.session_worker import store
 from services.session_worker.store.transfer import TABLES, insert_session, restore_session
-from shared.bus.commit import Handler, Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction, savepoint
 from shared.database.records import record_of, records_of, write_records
 from shared.errors import conflict, not_found

@@ -5,8 +5,8 @@ from typing import Any
 
 from services.task_worker.callbacks import store
 from shared.bus.callbacks import CallbackOwed, command_reply
-from shared.bus.commit import Handler, Reply
 from shared.bus.queries import QueryHandler
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.callbacks import ListCallbacks, SendCallback

@@ -9,7 +9,8 @@ from services.task_worker.handlers.imports import import_tasks
 from services.task_worker.handlers.reports import complete_task, fail_task, heartbeat_task, start_task
 from services.task_worker.handlers.timers import expire_leases, run_due_tasks
 from services.task_worker.store import changes
-from shared.bus.commit import BatchHandler, Handler, Sharing
+from shared.bus.replies import BatchHandler, Handler
+from shared.bus.sharing import Sharing
 from shared.database import Transaction
 from shared.messages import Command
 

@@ -1,8 +1,8 @@
 """register_agent."""
 
 from services.task_worker.store import agents
-from shared.bus.commit import Reply
 from shared.bus.parking import Wake
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.messages import Command
 from shared.messages.agent import AgentRegistered, RegisterAgent

@@ -4,7 +4,8 @@ from services.task_worker import tasks
 from services.task_worker.endings import wake_for
 from services.task_worker.handlers.reports import after_attempts
 from services.task_worker.store import changes, delegation, queues
-from shared.bus.commit import HandledElsewhere, Reply
+from shared.bus.commit import HandledElsewhere
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import conflict
 from shared.messages import Command

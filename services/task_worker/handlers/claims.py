@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from services.task_worker import tasks
 from services.task_worker.store import agents, claims
-from shared.bus.commit import BatchHandler, Reply
 from shared.bus.parking import Wait
+from shared.bus.replies import BatchHandler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command

@@ -9,7 +9,7 @@ from services.task_worker import schedules, tasks
 from services.task_worker.endings import settle, wake_for
 from services.task_worker.store import agents, changes, delegation, queues
 from services.task_worker.store.delegation import Dependency, Draft, Once
-from shared.bus.commit import Reply
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command, JsonText, new_id, rfc3339

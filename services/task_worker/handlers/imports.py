@@ -4,9 +4,9 @@ import msgspec
 from pydantic import ValidationError
 
 from services.task_worker.store import imports, queues
-from shared.bus.commit import Reply
 from shared.bus.handled import lock_sessions
 from shared.bus.parking import Wake
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import Rejected, invalid, not_found
 from shared.messages import Command, JsonText

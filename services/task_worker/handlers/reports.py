@@ -7,8 +7,8 @@ from services.task_worker import tasks
 from services.task_worker.endings import settle
 from services.task_worker.store import changes, queues, reports
 from services.task_worker.store.reports import Report
-from shared.bus.commit import Reply
 from shared.bus.parking import Wake
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command

@@ -9,8 +9,9 @@ from services.task_worker.endings import wake_for
 from services.task_worker.handlers.delegation import draft, store_drafts
 from services.task_worker.handlers.reports import after_attempts
 from services.task_worker.store import changes, queues, timers
-from shared.bus.commit import OPEN, Reply
+from shared.bus.commit import OPEN
 from shared.bus.handled import lock_sessions
+from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command, Event, new_id

@@ -13,8 +13,8 @@ import orjson
 from pamqp import commands as amqp
 from sqlalchemy import text
 
-from shared.bus.commit import Handler, Reply
 from shared.bus.publisher import REPLIES, Publisher
+from shared.bus.replies import Handler, Reply
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent
 from shared.bus.topology import COMMANDS

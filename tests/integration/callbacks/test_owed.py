@@ -14,7 +14,7 @@ from services.task_worker.callbacks.sender import Sender
 from services.task_worker.callbacks.service import keep_house
 from services.task_worker.callbacks.signing import Signer
 from services.task_worker.callbacks.targets import resolve
-from shared.bus.commit import Reply
+from shared.bus.replies import Reply
 from shared.errors import conflict
 from shared.messages import JsonText, new_id
 from shared.messages.task import Task

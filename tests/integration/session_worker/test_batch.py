@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.bus.commit import GroupCommit, SessionMissing
+from shared.bus.commit import GroupCommit
+from shared.bus.replies import SessionMissing
 from shared.errors import Rejected
 from shared.messages import new_id
 from shared.messages.batch import commands_within
