@@ -103,11 +103,10 @@ class Embedder:
         async with context.database.transaction() as tx:
             if not await store.hold(tx, self._name, LEASE):
                 return False
-        self._forget_sent()
-        if len(self._sent) > MOST_ON_THEIR_WAY:
-            return False
         async with context.database.reading() as tx:
             missing = await self._missing(tx)
+            if len(self._sent) > MOST_ON_THEIR_WAY:
+                return False
             versions = await store.contents(tx, missing) if missing else []
         if not versions:
             return bool(missing)
@@ -122,8 +121,12 @@ class Embedder:
         if time.monotonic() - self._began > LOOK_AGAIN_SECONDS:
             self._after, self._began = None, time.monotonic()
         after, nothing_before = self._after, True
+        now, sent = time.monotonic(), self._sent
+        self._sent = {}
         while True:
             page = await store.look(tx, self.embeddings.model, after)
+            # What is missing no more has arrived, and what was sent lies before what was not.
+            self._sent |= {each: sent[each] for each in page.missing if sent.get(each, now) > now}
             missing = [each for each in page.missing if each not in self._refused and each not in self._sent]
             nothing_before = nothing_before and not page.missing
             if nothing_before and page.settled is not None:
@@ -164,7 +167,3 @@ class Embedder:
         )
         until = time.monotonic() + PATIENCE_SECONDS
         self._sent |= {(each["session_id"], each["key"], each["version"]): until for each in vectors}
-
-    def _forget_sent(self) -> None:
-        now = time.monotonic()
-        self._sent = {each: until for each, until in self._sent.items() if until > now}

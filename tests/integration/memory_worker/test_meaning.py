@@ -5,16 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from services.memory_worker import queries as module
+from services.memory_worker import vectors as making
 from services.memory_worker.embeddings import Embeddings
 from services.memory_worker.queries import queries
 from services.memory_worker.store import vectors as store
 from services.memory_worker.vectors import Embedder, text_of
 from shared.errors import Rejected
+from shared.messages import decode_command
 from tests.conftest import ROOT
 from tests.integration.handling import result_of
 from tests.integration.memory_worker.conftest import MemoryWorker
@@ -216,6 +219,34 @@ def test_memories_are_looked_at_in_order_page_by_page(meaning, monkeypatch):
     assert page.settled is None
     meaning.sql("update memories set updated = updated - interval '2 minutes'")
     assert look(meaning).settled is not None
+
+
+class AtOnce:
+    """A publisher whose commands are done when they are published."""
+
+    def __init__(self, worker: MemoryWorker) -> None:
+        self._worker = worker
+
+    async def wait_connected(self) -> None:
+        pass
+
+    async def publish(self, exchange: str, routing_key: str, body: bytes, **more: Any) -> None:
+        await self._worker.commit(decode_command(body))
+
+
+def test_what_has_arrived_makes_room_for_the_next(meaning, server, monkeypatch):
+    monkeypatch.setattr(making, "MOST_ON_THEIR_WAY", 1)
+    monkeypatch.setattr(making, "TEXTS_AT_ONCE", 2)
+    meaning.store(*(note(f"k{n}", n) for n in range(7)))
+    embedder = Embedder(Embeddings(server.url, model="words", dimensions=DIMENSIONS))
+    context: Any = SimpleNamespace(database=meaning.database, publisher=AtOnce(meaning))
+
+    async def work() -> None:
+        assert [await embedder._work(context) for _ in range(5)] == [True] * 4 + [False]
+        await embedder.embeddings.close()
+
+    meaning.run(work())
+    assert look(meaning).missing == []
 
 
 @pytest.mark.parametrize("blank", [" ", "\t\n"])
