@@ -60,7 +60,8 @@ class Claimer:
                 if answer.status_code not in (202, 503, 504):
                     assert answer.status_code in (200, 409), answer.text
                     return answer
-            await asyncio.sleep(0.1)
+            # A copy for each time it is asked while the broker is away: not too often.
+            await asyncio.sleep(0.4)
 
 
 class WaitingClaim:

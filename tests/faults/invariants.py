@@ -61,6 +61,14 @@ _VERSIONS: LiteralString = "select key, version from memories where session_id =
 # How many rows of the audit log each of these writes has.
 _AUDITED: LiteralString = "select message_id, count(*) from audit where message_id = any(%s) group by 1"
 
+# Of every write by a door so far, the load's or not: those that have not exactly one row. A batch has more.
+_NOT_AUDITED_ONCE: LiteralString = """
+    select handled.command, handled.message_id, count(audit.id)
+    from handled_messages as handled left join audit on audit.message_id = handled.message_id
+    where handled.caller is not null and handled.command not in ('batch', 'receive_webhook')
+    group by handled.command, handled.message_id having count(audit.id) <> 1 limit 3
+"""
+
 # What is owed to this URL: of which task or command, under which id, and whether it was taken.
 _OWED: LiteralString = "select coalesce(task_id, message_id), id, status from callbacks where url = %s"
 
@@ -118,7 +126,8 @@ async def _memories_told(system: System, load: Load) -> list[str]:
 async def _audited(system: System, load: Load) -> list[str]:
     writes = {message: KINDS[name].audited for message, name in load.accepted.items() if KINDS[name].command}
     rows = dict(await system.sql(_AUDITED, list(writes)))
-    return [
+    others = await system.sql(_NOT_AUDITED_ONCE)
+    return [f"in the audit log: {row}" for row in others] + [
         f"the {load.accepted[message]} {message} has {rows.get(message, 0)} rows in the audit log, not {expected}"
         for message, expected in writes.items()
         if rows.get(message, 0) != expected

@@ -5,12 +5,22 @@ Each message is told apart by its id, which stands in what it makes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 # Registered by the load itself: nobody else works for it.
 AGENT = "load"
 # The keys that `store_version` writes to, again and again.
 SHARED_KEYS = ("shared-0", "shared-1", "shared-2")
+
+
+class Message(NamedTuple):
+    """A message to send, always as the same request."""
+
+    kind: str
+    message_id: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 from collections import Counter
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -18,19 +18,9 @@ from shared.messages import new_id
 from shared.messages.envelope import delivery_message_id
 from tests.faults.claimer import Claimer, WaitingClaim
 from tests.faults.invariants import broken, hurry_callbacks
-from tests.faults.kinds import AGENT, KINDS, WITHOUT_SESSION
+from tests.faults.kinds import AGENT, KINDS, WITHOUT_SESSION, Message
 from tests.faults.system import System
 from tests.waiting import eventually_async
-
-
-class Message(NamedTuple):
-    """A message to send, always as the same request."""
-
-    kind: str
-    message_id: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
 
 
 class Load:

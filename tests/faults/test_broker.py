@@ -32,6 +32,13 @@ async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: S
     assert await load.seconds_until_answered() < 5
     task = await load.command("delegate_task", load.task_for("codex"), expect=201)
     assert await claim.repeated() == [task["task"]["task_id"]]
+    # The next one waits at one worker while another runs the batch that has a task for it.
+    claim = load.waiting_claim()
+    await claim.begin(patience=20)
+    began = asyncio.get_running_loop().time()
+    await load.command("batch", {"commands": [{"command": "delegate_task", "data": load.task_for("codex")}]})
+    assert len((await claim.answered()).json()["tasks"]) == 1
+    assert asyncio.get_running_loop().time() - began < 5
     await doors.assert_kept_writes_are_done()
     await doors.assert_keys_are_heard_of()
     await load.more(200)
