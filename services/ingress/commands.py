@@ -77,7 +77,7 @@ class CommandDoor:
         """`POST /api/commands/{command}`: the body is the command's data."""
         caller = self._access.caller(call.headers)
         spec = public_spec(name)
-        require_scope(caller, spec)
+        caller.require(spec.scope)
         limit = RECORDS_LIMIT if spec.brings_records else LIMIT
         _, body = await self._bodies.read(call.receive, call.headers, limit)
         return await self._run(call, spec, caller, {}, body if body.strip() else b"{}", wait_of(call))
@@ -97,7 +97,7 @@ class CommandDoor:
         except ValidationError as error:
             raise invalid_fields(error, "the command") from None
         spec = public_spec(form.command)
-        require_scope(caller, spec)
+        caller.require(spec.scope)
         if form.hops >= MAX_HOPS:
             raise Rejected("loop", f"refused at {form.hops} hops: commands and events cause each other in a circle")
         envelope = form.model_dump(
@@ -220,11 +220,6 @@ def public_spec(name: str) -> CommandSpec:
     if not spec.public:
         raise invalid(f"there is no command {name!r}; /docs lists those there are", command=name)
     return spec
-
-
-def require_scope(caller: Caller, spec: CommandSpec) -> None:
-    """Raise `Rejected("forbidden")` unless the caller may run the command."""
-    caller.require(spec.scope)
 
 
 def sender(call: Call, caller: Caller) -> str:

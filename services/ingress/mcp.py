@@ -21,7 +21,7 @@ from mcp.shared.exceptions import MCPError
 from services.ingress.access import Access
 from services.ingress.bodies import LIMIT, BodyReader
 from services.ingress.calls import Call
-from services.ingress.commands import CommandDoor, public_spec, require_scope
+from services.ingress.commands import CommandDoor, public_spec
 from services.ingress.mcp_tools import refusal, tools_for
 from services.ingress.outgoing import check_message_id
 from services.ingress.prefer import wait_of
@@ -176,7 +176,7 @@ class McpDoor:
         except Rejected:
             raise MCPError(mcp.INVALID_PARAMS, f"there is no tool {params.name!r}; tools/list names them") from None
         try:
-            require_scope(exchange.caller, spec)
+            exchange.caller.require(spec.scope)
             outcome = await self._commands.perform(
                 exchange.call,
                 spec,

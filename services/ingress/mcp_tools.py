@@ -5,7 +5,6 @@ from typing import Any
 
 import mcp_types as mcp
 
-from services.ingress.commands import require_scope
 from services.ingress.schemas import result_schema_alone, untitled
 from shared.auth import Caller
 from shared.errors import Rejected
@@ -21,7 +20,7 @@ def tools_for(caller: Caller) -> list[mcp.Tool]:
 def _may_run(caller: Caller, spec: CommandSpec) -> bool:
     """Whether there is any data with which the caller may run the command."""
     try:
-        require_scope(caller, spec)
+        caller.require(spec.scope)
     except Rejected:
         return False
     return caller.sessions is None or "session_id" in spec.data.model_fields or spec.data is Batch

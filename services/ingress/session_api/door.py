@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from services.ingress.access import Access
 from services.ingress.bodies import LIMIT, BodyReader
 from services.ingress.calls import call_of, response_of
-from services.ingress.commands import CommandDoor, Outcome, answer, require_scope
+from services.ingress.commands import CommandDoor, Outcome, answer
 from services.ingress.prefer import wait_of
 from services.ingress.session_api.spelling import camel_result, command_data
 from shared.errors import invalid
@@ -35,7 +35,7 @@ class SessionDoor:
     async def body(self, request: Request, name: str) -> bytes:
         """The body, a checked object, of a caller who may run the command; an empty one is `{}`."""
         call = call_of(request)
-        require_scope(self._access.caller(call.headers), spec_of(name))
+        self._access.caller(call.headers).require(spec_of(name).scope)
         _, body = await self._bodies.read(call.receive, call.headers, LIMIT)
         body = body if body.strip() else b"{}"
         if not isinstance(check_json(body), dict):
@@ -47,7 +47,7 @@ class SessionDoor:
         call = call_of(request)
         spec = spec_of(name)
         caller = self._access.caller(call.headers)
-        require_scope(caller, spec)
+        caller.require(spec.scope)
         return await self._commands.perform(call, spec, caller, data, wait=wait_of(call))
 
     @staticmethod
