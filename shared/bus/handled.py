@@ -129,8 +129,7 @@ async def count_events(tx: Transaction, sessions: dict[str, dict[str, int]]) -> 
     """Add each session's counts (`events` and the counters); returns the number of its last event by id."""
     zero = dict.fromkeys(("events", *COUNTERS), 0)
     rows = [{"id": session_id, **zero, **counts} for session_id, counts in sorted(sessions.items())]
-    # Planned each time: a plan kept from when there were few sessions would read all of them.
-    cursor = await (await psycopg_of(tx)).execute(_COUNT, [_json(rows)], prepare=False)
+    cursor = await (await psycopg_of(tx)).execute(_COUNT, [_json(rows)])
     return dict(await cursor.fetchall())
 
 
