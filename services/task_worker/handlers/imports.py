@@ -8,7 +8,7 @@ from shared.bus.handled import lock_sessions
 from shared.bus.parking import Wake
 from shared.bus.replies import Reply
 from shared.database import Transaction
-from shared.errors import Rejected, invalid, not_found
+from shared.errors import Rejected, conflict, invalid, not_found
 from shared.messages import Command, JsonText
 from shared.messages.envelope import invalid_fields
 from shared.messages.json_text import slices
@@ -22,7 +22,8 @@ _VERBATIM = ("input_data", "output_data")
 async def import_tasks(tx: Transaction, command: Command) -> Reply:
     """Write tasks as they were; what was in hand waits again, and what waited for others waits for them.
 
-    Raises `Rejected`: `invalid`, naming the task, or `not_found` for a session or an agent that is not there.
+    Raises `Rejected`: `invalid`, naming the task, `not_found` for a session or an agent that is not there, or
+    `conflict` for an id that a task of another session has.
     """
     data: ImportTasks = command.data
     tasks = read_tasks(data)
@@ -30,10 +31,12 @@ async def import_tasks(tx: Transaction, command: Command) -> Reply:
         raise not_found("session", data.session_id)
     if not tasks:
         return Reply({"imported": 0})
+    if (unknown := await imports.find_unknown(tx, [task.agent_name for task in tasks])) is not None:
+        raise Rejected("not_found", f"agent {unknown!r} is not registered", agent_name=unknown)
+    if (taken := await imports.find_elsewhere(tx, data.session_id, [task.task_id for task in tasks])) is not None:
+        raise conflict(f"another session has a task {taken!r}; import this one under another id", task_id=taken)
     await queues.make_queues(tx, [{"agent_name": task.agent_name, "capabilities": task.capabilities} for task in tasks])
     imported = await imports.insert_tasks(tx, tasks)
-    if unknown := await imports.without_queue(tx, [task.agent_name for task in tasks]):
-        raise Rejected("not_found", f"agent {unknown[0]!r} is not registered", agent_name=unknown[0])
     await imports.add_dependencies(tx, list(imported))
     await queues.release(tx, [task_id for task_id, is_ready in imported.items() if is_ready])
     wakes = [Wake(name) for name in sorted({task.agent_name for task in tasks})]

@@ -42,9 +42,14 @@ _ADD_DEPENDENCIES: LiteralString = """
     on conflict do nothing
 """
 
-_WITHOUT_QUEUE: LiteralString = """
+# Both by the primary keys.
+_UNKNOWN: LiteralString = """
     select name from json_array_elements_text(%s) as asked (name)
     where not exists (select from agents where agents.name = asked.name) limit 1
+"""
+_ELSEWHERE: LiteralString = """
+    select id from tasks
+    where id = any (array(select json_array_elements_text(%s))) and session_id <> %s limit 1
 """
 
 
@@ -58,6 +63,13 @@ async def add_dependencies(tx: Transaction, task_ids: Sequence[str]) -> None:
     await run(tx, _ADD_DEPENDENCIES, json_rows(list(task_ids)))
 
 
-async def without_queue(tx: Transaction, agent_names: Sequence[str]) -> list[str]:
+async def find_unknown(tx: Transaction, agent_names: Sequence[str]) -> str | None:
     """One of these agents that is not registered, if any."""
-    return [row[0] for row in await run(tx, _WITHOUT_QUEUE, json_rows(list(agent_names)))]
+    rows = await run(tx, _UNKNOWN, json_rows(list(agent_names)))
+    return rows[0][0] if rows else None
+
+
+async def find_elsewhere(tx: Transaction, session_id: str, task_ids: Sequence[str]) -> str | None:
+    """One of these tasks that another session has, if any."""
+    rows = await run(tx, _ELSEWHERE, json_rows(list(task_ids)), session_id)
+    return rows[0][0] if rows else None

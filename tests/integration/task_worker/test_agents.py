@@ -84,5 +84,10 @@ def test_an_import_names_what_is_wrong(worker):
     ):
         refused = worker.send("import_tasks", session_id="s1", **wrong)
         assert (refused["code"], "tasks" in refused["message"]) == ("invalid", True)
-    other = {**task, "task_id": "new", "agent_name": "nobody"}
-    assert worker.send("import_tasks", session_id="s1", tasks=[other])["code"] == "not_found"
+    known, unknown = {**task, "task_id": "known"}, {**task, "task_id": "new", "agent_name": "nobody"}
+    assert worker.send("import_tasks", session_id="s1", tasks=[known, unknown])["code"] == "not_found"
+    taken = {**task, "session_id": "s2"}
+    refused = worker.send("import_tasks", session_id="s2", tasks=[{**known, "session_id": "s2"}, taken])
+    assert (refused["code"], refused["details"]) == ("conflict", {"task_id": task["task_id"]})
+    # All or nothing.
+    assert worker.ask("get_task", task_id="known")["code"] == "not_found"
