@@ -22,6 +22,8 @@ log = get_logger()
 async def watch(context: Context) -> None:
     """Run until cancelled, in every replica: two that see the same moment cost an empty run."""
     while True:
+        # What can't be said need not be looked for; and to say so ten times a second would fill the log.
+        await context.publisher.wait_connected()
         try:
             async with context.database.reading() as tx:
                 following = await find_next(tx)
