@@ -6,7 +6,7 @@ held as a `JsonText`, the very bytes that came in, and `encode` splices those by
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import msgspec
@@ -145,8 +145,12 @@ _EXACT = json.JSONDecoder(parse_int=_digits, parse_float=_digits)
 
 
 def rfc3339(moment: datetime) -> str:
-    """An aware moment in UTC as RFC 3339 text with microseconds and `Z`."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """An aware moment as RFC 3339 text: in UTC, with microseconds and `Z`."""
+    # orjson writes it several times as fast as Python, but leaves out microseconds that are zero.
+    text = orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()
+    if text[-1] != "Z":
+        return rfc3339(moment.astimezone(UTC))
+    return text if moment.microsecond else f"{text[:-1]}.000000Z"
 
 
 def encode(value: Any) -> bytes:

@@ -1,6 +1,7 @@
 """JSON from outside: what is refused, and that whatever is taken stays as its sender wrote it."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import orjson
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Rejected
-from shared.messages import JsonText, check_json, decode_command, encode, encode_command
+from shared.messages import JsonText, check_json, decode_command, encode, encode_command, rfc3339
 from shared.messages.json_text import MAX_DEPTH, same_for_all, slices
 
 # Each with the reason the refusal must name.
@@ -165,3 +166,14 @@ def test_all_spellings_of_a_document_are_the_same(document: dict[str, object]) -
 )
 def test_two_documents_are_never_the_same(one: bytes, other: bytes) -> None:
     assert same_for_all(b'{"x":' + one + b"}") != same_for_all(b'{"x":' + other + b"}")
+
+
+@given(
+    st.datetimes(
+        timezones=st.timezones() | st.just(UTC), min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)
+    )
+)
+def test_a_moment_is_written_in_utc_with_microseconds(moment: datetime) -> None:
+    text = rfc3339(moment)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text)
+    assert datetime.fromisoformat(text) == moment.astimezone(UTC)
