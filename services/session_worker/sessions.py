@@ -25,13 +25,17 @@ Moved = tuple[Session, SessionEvent]
 
 
 def pause(session: Session, reason: str | None) -> Moved:
-    """Pause an active session. Raises `Rejected("conflict")`."""
+    """Pause an active session; a paused one stays as it is. Raises `Rejected("conflict")`."""
+    if session.status == "paused":
+        return session, []
     paused = _moved(session, "paused")
     return paused, SessionPaused(session_id=session.session_id, session=paused, reason=reason)
 
 
 def resume(session: Session, reason: str | None) -> Moved:
-    """Resume a paused session. Raises `Rejected("conflict")`."""
+    """Resume a paused session; an active one stays as it is. Raises `Rejected("conflict")`."""
+    if session.status == "active":
+        return session, []
     active = _moved(session, "active")
     return active, SessionResumed(session_id=session.session_id, session=active, reason=reason)
 

@@ -89,10 +89,11 @@ class ListSessions(CommandData):
     "session",
     result={"session": Session},
     needs_session=False,
+    idempotent=True,
     example={"session_id": "demo", "reason": "waiting for the review"},
 )
 class PauseSession(CommandData):
-    """Pause an active session; what is written meanwhile is taken as ever."""
+    """Pause an active session; pausing a paused one changes nothing."""
 
     session_id: Id
     reason: Label | None = None
@@ -102,10 +103,11 @@ class PauseSession(CommandData):
     "session",
     result={"session": Session},
     needs_session=False,
+    idempotent=True,
     example={"session_id": "demo", "reason": "the review is in"},
 )
 class ResumeSession(CommandData):
-    """Resume a paused session."""
+    """Resume a paused session; resuming an active one changes nothing."""
 
     session_id: Id
     reason: Label | None = None

@@ -70,13 +70,6 @@ def test_the_same_message_a_hundred_times_at_once_happens_once(worker):
     assert worker.sql("select count(*) from sessions")[0][0] == 1
 
 
-def test_a_repetition_may_be_spelt_otherwise(worker):
-    once = worker.command("create_session", '{"session_id":"s1","title":"T"}', message_id="m1")
-    again = worker.command("create_session", '{"title": "\\u0054",\n"session_id": "s1"}', message_id="m1")
-    (first,), (second,) = worker.outcomes(once), worker.outcomes(again)
-    assert (second.outcome, second.reply) == ("repeated", first.reply)
-
-
 def test_the_way_of_a_session_and_its_history(worker):
     worker.do("create_session", session_id="s1", sender="ada")
     for name, status in [("pause", "paused"), ("resume", "active"), ("complete", "completed")]:
@@ -122,11 +115,18 @@ def test_an_open_session_is_not_put_away(worker):
     assert worker.do("fail_session", session_id="s1")["code"] == "conflict"
 
 
+def test_pausing_a_paused_session_changes_nothing_and_tells_nothing(worker):
+    worker.do("create_session", session_id="s1")
+    first = worker.do("pause_session", session_id="s1")
+    (again,) = worker.outcomes(worker.command("pause_session", {"session_id": "s1"}))
+    assert (again.outcome, again.events) == ("ok", [])
+    assert worker.ask("get_session", session_id="s1") == first
+    assert worker.sql("select count(*) from session_transitions")[0][0] == 2
+
+
 @pytest.mark.parametrize(
     ("before", "move", "named"),
     [
-        ([], "resume", ("active", "active")),
-        (["pause"], "pause", ("paused", "paused")),
         (["pause"], "complete", ("paused", "completed")),
         (["complete"], "pause", ("completed", "paused")),
         (["complete"], "resume", ("completed", "active")),
