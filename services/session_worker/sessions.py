@@ -21,7 +21,7 @@ TRANSITIONS: dict[SessionStatus, frozenset[SessionStatus]] = {
     "archived": frozenset(),
 }
 
-Moved = tuple[Session, SessionEvent]
+Moved = tuple[Session, list[SessionEvent]]
 
 
 def pause(session: Session, reason: str | None) -> Moved:
@@ -29,7 +29,7 @@ def pause(session: Session, reason: str | None) -> Moved:
     if session.status == "paused":
         return session, []
     paused = _moved(session, "paused")
-    return paused, SessionPaused(session_id=session.session_id, session=paused, reason=reason)
+    return paused, [SessionPaused(session_id=session.session_id, session=paused, reason=reason)]
 
 
 def resume(session: Session, reason: str | None) -> Moved:
@@ -37,25 +37,25 @@ def resume(session: Session, reason: str | None) -> Moved:
     if session.status == "active":
         return session, []
     active = _moved(session, "active")
-    return active, SessionResumed(session_id=session.session_id, session=active, reason=reason)
+    return active, [SessionResumed(session_id=session.session_id, session=active, reason=reason)]
 
 
 def complete(session: Session, summary: str | None) -> Moved:
     """Close an active session as done. Raises `Rejected("conflict")`."""
     completed = _moved(session, "completed")
-    return completed, SessionCompleted(session_id=session.session_id, session=completed, summary=summary)
+    return completed, [SessionCompleted(session_id=session.session_id, session=completed, summary=summary)]
 
 
 def fail(session: Session, reason: str | None) -> Moved:
     """Close an active session as failed. Raises `Rejected("conflict")`."""
     failed = _moved(session, "failed")
-    return failed, SessionFailed(session_id=session.session_id, session=failed, reason=reason)
+    return failed, [SessionFailed(session_id=session.session_id, session=failed, reason=reason)]
 
 
 def archive(session: Session) -> Moved:
     """Put a closed session away. Raises `Rejected("conflict")`."""
     archived = _moved(session, "archived")
-    return archived, SessionArchived(session_id=session.session_id, session=archived)
+    return archived, [SessionArchived(session_id=session.session_id, session=archived)]
 
 
 def _moved(session: Session, status: SessionStatus) -> Session:

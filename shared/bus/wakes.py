@@ -42,7 +42,7 @@ class Wakes:
         on_wakes: Callable[[list[Wake]], None],
         on_missed: Callable[[], None],
     ) -> None:
-        """`on_missed` is called whenever wakes may have been missed: at each connection."""
+        """`on_missed` is called whenever wakes may have been missed: at each connection but the first."""
         self._url = url
         self._name = name
         self._publisher = publisher

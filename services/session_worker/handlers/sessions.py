@@ -33,13 +33,13 @@ async def create_session(tx: Transaction, command: Command) -> Reply:
 
 
 async def pause_session(tx: Transaction, command: Command) -> Reply:
-    """Pause an active session."""
+    """Pause an active session; pausing a paused one changes nothing."""
     asked: PauseSession = command.data
     return await _move(tx, command, asked.reason, lambda session: sessions.pause(session, asked.reason))
 
 
 async def resume_session(tx: Transaction, command: Command) -> Reply:
-    """Resume a paused session."""
+    """Resume a paused session; resuming an active one changes nothing."""
     asked: ResumeSession = command.data
     return await _move(tx, command, asked.reason, lambda session: sessions.resume(session, asked.reason))
 
@@ -68,14 +68,16 @@ async def _move(
     session = await store.sessions.lock_session(tx, session_id)
     if session is None:
         raise not_found("session", session_id)
-    moved, event = decide(session)
-    moment = await store.sessions.save_status(tx, moved)
-    await store.sessions.add_transition(
-        tx, moved, before=session.status, by=command.sender_agent_id, reason=reason, message_id=command.message_id
-    )
-    moved = moved.model_copy(update={"last_activity": moment})
-    event.session = moved
-    return Reply({"session": moved}, [event])
+    moved, events = decide(session)
+    if events:
+        moment = await store.sessions.save_status(tx, moved)
+        await store.sessions.add_transition(
+            tx, moved, before=session.status, by=command.sender_agent_id, reason=reason, message_id=command.message_id
+        )
+        moved = moved.model_copy(update={"last_activity": moment})
+        for event in events:
+            event.session = moved
+    return Reply({"session": moved}, list(events))
 
 
 HANDLERS: dict[str, Handler] = {

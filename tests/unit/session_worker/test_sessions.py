@@ -32,8 +32,8 @@ def a_session(status: str) -> Session:
 
 
 MOVES = {
-    "pause": (sessions.pause, {"active": "paused"}),
-    "resume": (sessions.resume, {"paused": "active"}),
+    "pause": (sessions.pause, {"active": "paused", "paused": "paused"}),
+    "resume": (sessions.resume, {"paused": "active", "active": "active"}),
     "complete": (sessions.complete, {"active": "completed"}),
     "fail": (sessions.fail, {"active": "failed"}),
     "archive": (lambda session, _: sessions.archive(session), {"completed": "archived", "failed": "archived"}),
@@ -45,8 +45,9 @@ MOVES = {
 def test_each_move_from_each_status_is_allowed_or_a_conflict_naming_both(move, status):
     decide, allowed = MOVES[move]
     if status in allowed:
-        moved, event = decide(a_session(status), "why")
-        assert event.session.status == moved.status == allowed[status]
+        moved, events = decide(a_session(status), "why")
+        assert moved.status == allowed[status]
+        assert len(events) == (0 if moved.status == status else 1)
     else:
         with pytest.raises(Rejected) as refusal:
             decide(a_session(status), "why")
@@ -57,10 +58,15 @@ def test_each_move_from_each_status_is_allowed_or_a_conflict_naming_both(move, s
 
 
 def test_the_event_carries_the_session_as_it_is_after_the_move():
-    moved, event = sessions.pause(a_session("active"), "lunch")
+    moved, (event,) = sessions.pause(a_session("active"), "lunch")
     assert event.session == moved
     assert (event.type, event.reason, event.session_id) == ("session_paused", "lunch", "s1")
     assert moved.seq == 5  # the number of this very event
+
+
+def test_a_repeated_move_leaves_the_session_as_it_is():
+    paused = a_session("paused")
+    assert sessions.pause(paused, "again") == (paused, [])
 
 
 @given(st.lists(st.sampled_from(sorted(MOVES)), max_size=20))
