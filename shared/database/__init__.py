@@ -20,7 +20,9 @@ _PASSING = re.compile(r"08...|40001|40P01|57P0[123]|53300|55P03|25P03")
 # A writing statement is planned once and the plan kept, which spares each of a small batch's more than it costs to run.
 # Kept plans know nothing of how large a table has become, so those are ruled out that read one whole: every writing
 # statement is made for an index.
-_KEPT_PLANS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+_KEPT_PLANS = (
+    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
 
 
 class Database:

@@ -40,9 +40,7 @@ class Worker(SessionWorker):
         """Every record of a session, and the session itself."""
         session = slices(slices(self.ask_text("get_session", session_id=session_id))["session"])
         kept = {name: JsonText(session[name]) for name in SessionRecord.model_fields}
-        return {"session": [encode(kept)]} | {
-            kind: self.records(session_id, kind) for kind in get_args(RecordKind)
-        }
+        return {"session": [encode(kept)]} | {kind: self.records(session_id, kind) for kind in get_args(RecordKind)}
 
     def put(self, session_id: str, everything: dict[str, list[bytes]]) -> list[dict[str, Any]]:
         """Import what another worker has given."""
