@@ -128,7 +128,8 @@ def test_a_receiver_that_does_not_answer_costs_its_deadline_and_no_more(desk, re
     hold.set()
     assert row["status"] == "pending"
     assert row["attempts"][0]["error"] == "no answer within 0.2 s"
-    assert 200 <= row["attempts"][0]["ms"] < 2_000
+    # A loop's timer may fire a millisecond early.
+    assert 190 <= row["attempts"][0]["ms"] < 2_000
 
 
 def test_a_receiver_that_is_not_there_is_tried_again(desk, make_receiver, receiver):
