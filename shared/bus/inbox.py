@@ -17,7 +17,8 @@ LOOK_AGAIN_SECONDS = 0.05
 class Inbox:
     """Hands out batches in the order in which commands came; those for one session never overtake each other.
 
-    Commands named in `apart` come in batches of nothing else; a batch holds `at_once` at most.
+    Commands named in `apart` come in batches of nothing else, and never overtake others; others overtake them, so that
+    batches are not cut into pieces. A batch holds `at_once` at most.
     """
 
     def __init__(self, apart: Set[str] = frozenset(), at_once: int = MAX_BATCH) -> None:
@@ -56,17 +57,22 @@ class Inbox:
             self._aside.clear()
         absent = {session_id for item in self._aside for session_id in item.command.session_ids}
         batch: list[Item] = []
+        overtaken: list[Item] = []
         within = 0
         while self._items and len(batch) < self._at_once and within < MAX_WITHIN:
             item = self._items[0]
             if batch and self._apart and _differ(item.command, batch[0].command, self._apart):
-                break
+                if batch[0].command.spec.name in self._apart:
+                    break
+                overtaken.append(self._items.popleft())
+                continue
             self._items.popleft()
             if absent and _waits(item.command, absent):
                 self._aside.append(item)
             else:
                 batch.append(item)
                 within += item.command.data.count_within
+        self.put_back(overtaken)
         return batch
 
     def take_parked(self) -> list[Item]:

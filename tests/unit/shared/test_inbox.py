@@ -109,7 +109,7 @@ def test_commands_of_one_session_never_overtake_each_other(arrivals: list[tuple[
         assert order == sorted(order)
 
 
-def test_commands_that_stand_apart_come_with_none_but_their_like() -> None:
+def test_commands_that_stand_apart_come_with_their_like_and_overtake_nobody() -> None:
     made = Inbox(frozenset({"create_session"}), at_once=3)
     for name, command in (
         ("1", "store_memory"),
@@ -121,7 +121,7 @@ def test_commands_that_stand_apart_come_with_none_but_their_like() -> None:
         ("7", "store_memory"),
     ):
         made.add(item(name, command=command))
-    assert [names(made.next_batch()) for _ in range(5)] == [["1"], ["2", "3"], ["4", "5", "6"], ["7"], []]
+    assert [names(made.next_batch()) for _ in range(4)] == [["1", "4", "5"], ["2", "3"], ["6", "7"], []]
 
 
 def test_what_was_parked_can_be_taken_out_of_it() -> None:
