@@ -178,12 +178,13 @@ class CommandDoor:
     async def status(self, call: Call, caller: Caller, message_id: str) -> Answer:
         """`GET /api/commands/{message_id}`: what became of a command; `not_found` when nobody knows it.
 
-        Each caller may ask after its own commands; who may read everywhere, after all.
+        Each caller may ask after its own commands; who may read everywhere, after all, but for those whose replies
+        hold secrets: these only an admin.
         """
         outgoing.check_message_id(message_id)
         if await self._waits_here(message_id):
             return Answer(200, b'{"status":"pending"}')
-        asked = {"message_id": message_id}
+        asked = {"message_id": message_id, "asker": caller.name, "admin": "admin" in caller.scopes}
         if caller.sessions is not None or caller.scopes.isdisjoint({"read", "admin"}):
             # A list of sessions says nothing of messages.
             asked["caller"] = caller.name

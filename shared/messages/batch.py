@@ -36,6 +36,8 @@ class Part(NamedTuple):
     "session",
     result={"results": list[dict[str, Any]]},
     needs_session=False,
+    # As much as anything within.
+    confidential=True,
     example={
         "commands": [
             {"command": "create_session", "data": {"session_id": "demo-2", "title": "A second demo"}},

@@ -164,6 +164,8 @@ class CommandSpec:
     # Hints for the tools: whether it takes away what can't be had back, whether doing it again changes nothing more.
     destructive: bool
     idempotent: bool
+    # Whether its reply may hold what is for its sender and admins alone.
+    confidential: bool
     verbatim: frozenset[str]
 
     @property

@@ -22,6 +22,7 @@ def command(
     needs_session: bool | None = None,
     destructive: bool = False,
     idempotent: bool | None = None,
+    confidential: bool = False,
 ) -> Callable[[type[Data]], type[Data]]:
     """Declare a command: the class below becomes the fields of its `data`, its name in snake_case the command's name.
 
@@ -29,7 +30,8 @@ def command(
     `data` as somebody might send it. `needs_session` says that the worker runtime locks the session named in `data` and
     refuses a missing or closed one; by default true for every writing command that has a `session_id`. `destructive`
     says that it takes away what can't be had back, `idempotent` (by default of reading commands only) that doing it
-    again with the same data changes nothing more.
+    again with the same data changes nothing more. `confidential` says that its reply may hold what only its sender and
+    admins may see: whoever else asks what became of it is refused.
     """
 
     def enter(data: type[Data]) -> type[Data]:
@@ -50,6 +52,7 @@ def command(
             needs_session=(has_session and not reads) if needs_session is None else needs_session,
             destructive=destructive,
             idempotent=reads if idempotent is None else idempotent,
+            confidential=confidential,
             verbatim=frozenset(k for k, field in data.model_fields.items() if _holds_json_text(field.annotation)),
         )
         return data

@@ -86,10 +86,15 @@ class RedeliverDelivery(CommandData):
 
 @command("session", result={"status": str, "result": dict[str, Any], "error": dict[str, Any]}, reads=True, public=False)
 class GetCommand(CommandData):
-    """What became of a command: done with its result, or failed with its error; with `caller`, only of that key's."""
+    """What became of a command: done with its result, or failed with its error; with `caller`, only of that key's.
+
+    The replies of confidential commands are for the key that sent them (`asker`) and for an `admin`.
+    """
 
     message_id: Id
     caller: Id | None = None
+    asker: Id | None = None
+    admin: bool = False
 
 
 @command("session", result={"epoch": str, "base": int, "first": int, "last": int}, reads=True, public=False)

@@ -109,6 +109,8 @@ class DelegateTask(CommandData):
     result={"tasks": list[ClaimedTask]},
     needs_session=False,
     scope="agent",
+    # Leases.
+    confidential=True,
     example={"agent_name": "claude_code", "worker_id": "laptop-1", "count": 1, "wait_s": 5},
 )
 class ClaimTask(CommandData):
@@ -135,7 +137,7 @@ class StartTask(CommandData):
     session_id: Id | None = None
 
 
-@command("task", result={"task": ClaimedTask}, needs_session=False, scope="agent", example=_LEASED)
+@command("task", result={"task": ClaimedTask}, needs_session=False, scope="agent", confidential=True, example=_LEASED)
 class HeartbeatTask(CommandData):
     """Keep a claimed task for another 60 s; refused when it was cancelled or the lease has passed to another."""
 

@@ -27,6 +27,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).resolve().parents[3]
 GITHUB = ROOT.parent / "shared" / "fixtures" / "github"
 KEY = "integration-test-key-0123456789"
+SECRET = "integration-test-secret-0123456789-0123456789"
 GITHUB_SECRET = "github-integration-secret"
 SOURCES = """
 [sources.helper]
@@ -48,7 +49,7 @@ class Ingress:
             **os.environ,
             "AMQP_URL": amqp_url,
             "SWITCHYARD_API_KEY": KEY,
-            "SWITCHYARD_SECRET": "integration-test-secret-0123456789-0123456789",
+            "SWITCHYARD_SECRET": SECRET,
             "GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,
             "SWITCHYARD_INGRESS_PORT": str(self.port),
             "SWITCHYARD_DATA": str(folder),

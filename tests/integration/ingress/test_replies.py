@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.auth import sign
 from shared.bus.bodies import unpacked
 from shared.bus.connection import Connection
 from shared.bus.frames import Delivery
 from shared.bus.topology import declare
 from shared.messages import Command, decode_command, new_id
-from tests.integration.ingress.conftest import Ingress
+from tests.integration.ingress.conftest import SECRET, Ingress
 from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +136,20 @@ async def test_what_became_of_a_command_is_what_the_worker_says(ingress: Ingress
     assert (await get(ingress, "/api/commands/never-sent")).status_code == 404
     assert (await get(ingress, f"/api/commands/{new_id()}")).json() == {"status": "pending"}
     assert (await get(ingress, "/api/commands/01000000-0000-7000-8000-000000000000")).status_code == 404
+
+
+async def test_the_worker_is_told_who_asks_after_a_command(ingress: Ingress, worker: Worker) -> None:
+    worker.answers = says('{"ok":true,"result":{"status":"done","result":{}}}')
+    await get(ingress, "/api/commands/m-1")
+    asked = worker.seen[-1].data
+    assert (asked.asker, asked.admin, asked.caller) == ("bootstrap", True, None)
+    for scopes, caller in (["read", "publish"], None), (["publish"], "dashboard"):
+        token = sign(SECRET, "api", {"name": "dashboard", "scopes": scopes}, ttl_s=60)
+        headers = {"X-API-Key": token}
+        got = await asyncio.to_thread(ingress.http.get, "/api/commands/m-1", headers=headers)
+        assert got.status_code == 200
+        asked = worker.seen[-1].data
+        assert (asked.asker, asked.admin, asked.caller) == ("dashboard", False, caller)
 
 
 async def test_a_reading_command_without_an_answer_is_504(ingress: Ingress, worker: Worker) -> None:

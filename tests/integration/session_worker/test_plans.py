@@ -57,7 +57,7 @@ STATEMENTS = {
     "list_of_source": (
         lambda tx: store.deliveries.list_deliveries(tx, "source7", None, 50), "deliveries_newest_of_source",
     ),
-    "find_reply": (lambda tx: store.handled.find_reply(tx, "m77"), "handled_messages_pkey"),
+    "find_handled": (lambda tx: store.handled.find_handled(tx, "m77"), "handled_messages_pkey"),
     "delete_expired": (lambda tx: store.handled.delete_expired(tx, 100), "handled_messages_expiry"),
     "first_cursor": (lambda tx: store.events.first_cursor(tx), r"events_\d+_pkey"),
     "message_at": (lambda tx: store.events.message_at(tx, 77), r"events_\d+_pkey"),
