@@ -4,15 +4,13 @@ import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
-
-import msgspec
 
 from shared.bus import handled
 from shared.bus.audit import Entry, entry_of, is_audited
 from shared.bus.callbacks import CallbackOwed, command_reply, kept
 from shared.bus.numbering import number_events
 from shared.bus.parking import Wait, Wake
+from shared.bus.publications import Publication, kept_events, publications
 from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing, Undone
 from shared.bus.sharing import Sharing, gather, neighbours
 from shared.database import Transaction
@@ -25,24 +23,23 @@ KEEP_COMMANDS = timedelta(hours=24)
 OPEN = ("active", "paused")
 
 
-class Publication(NamedTuple):
-    """An event ready to be published."""
-
-    routing_key: str
-    body: str
-    message_id: str
-    traceparent: str = ""
-
-
 @dataclass(slots=True)
 class Outcome:
-    """What became of a command: its reply's text, the events the broker has not confirmed yet, how many callbacks."""
+    """What became of a command: its reply's text, the events the broker has not confirmed yet, how many callbacks.
+
+    `unconfirmed`: its command is acknowledged already, so that it is kept as such until its events are confirmed.
+    """
 
     reply: bytes
     events: list[Publication]
     outcome: str
     callbacks: int = 0
     wakes: list[Wake] = field(default_factory=list)
+    unconfirmed: bool = False
+
+
+# What a command may come to.
+Answer = Outcome | SessionMissing | Wait
 
 
 class HandledElsewhere(SwitchyardError):
@@ -79,19 +76,26 @@ class GroupCommit:
         self._sharing = sharing or Sharing()
 
     async def run(
-        self, tx: Transaction, commands: list[Command], *, patient: Set[str], waiting: Set[str] = frozenset()
-    ) -> list[Outcome | SessionMissing | Wait]:
+        self,
+        tx: Transaction,
+        commands: list[Command],
+        *,
+        patient: Set[str],
+        waiting: Set[str] = frozenset(),
+        parked: Set[str] = frozenset(),
+    ) -> list[Answer]:
         """Handle commands with distinct ids; one outcome each, in their order.
 
         `patient` holds message ids: such a command whose session is missing is given back as `SessionMissing`, with
         nothing done, to be tried again; any other is refused as not found. `waiting` too: such a command that finds
-        nothing is given back as what it waits for, unrecorded. Raises `HandledElsewhere`, and whatever a handler raises
-        but `Rejected`; the transaction must then be rolled back.
+        nothing is given back as what it waits for, unrecorded. `parked` too: such a command is acknowledged already,
+        nobody delivers it again, so its events are kept for whoever finds them. Raises `HandledElsewhere`, and
+        whatever a handler raises but `Rejected`; the transaction must then be rolled back.
         """
         known = await handled.find_handled(tx, [command.message_id for command in commands])
         fresh = [command for command in commands if command.message_id not in known]
         answers = await self._handle(tx, fresh, patient=patient) if fresh else {}
-        outcomes = await self._keep(tx, fresh, answers, waiting)
+        outcomes = await self._keep(tx, fresh, answers, waiting, parked)
         return [
             outcomes[command.message_id]
             if command.message_id not in known
@@ -171,11 +175,13 @@ class GroupCommit:
         commands: list[Command],
         answers: dict[str, Reply | Rejected | SessionMissing],
         waiting: Set[str],
-    ) -> dict[str, Outcome | SessionMissing | Wait]:
-        outcomes: dict[str, Outcome | SessionMissing | Wait] = {}
+        parked: Set[str],
+    ) -> dict[str, Answer]:
+        outcomes: dict[str, Answer] = {}
         records = []
         owed: list[handled.Callback] = []
         audit: list[Entry] = []
+        unconfirmed: list[str] = []
         for command in commands:
             reply = answers[command.message_id]
             if isinstance(reply, SessionMissing):
@@ -194,6 +200,9 @@ class GroupCommit:
                 outcome = Outcome(encode({"ok": True, "result": reply.result}), events, "ok", wakes=_wakes(reply))
             callbacks = [kept(each, command.message_id) for each in _owed(command, reply)]
             outcome.callbacks = len(callbacks)
+            if outcome.events and command.message_id in parked:
+                outcome.unconfirmed = True
+                unconfirmed.append(command.message_id)
             owed += callbacks
             outcomes[command.message_id] = outcome
             if is_audited(command, eventful=bool(outcome.events)):
@@ -204,7 +213,7 @@ class GroupCommit:
                     command.spec.name,
                     fingerprint(command),
                     JsonText(outcome.reply),
-                    JsonText.of([_kept(event) for event in outcome.events]) if outcome.events else None,
+                    kept_events(outcome.events),
                     KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
                     command.caller,
                 )
@@ -212,6 +221,7 @@ class GroupCommit:
         if not await handled.record(tx, records, audit):
             raise HandledElsewhere("a command of this batch was handled by another worker meanwhile")
         await handled.keep_callbacks(tx, owed)
+        await handled.keep_unconfirmed(tx, unconfirmed)
         return outcomes
 
 
@@ -261,25 +271,13 @@ def _with_parts(reply: Reply) -> list[CallbackOwed]:
     return [*reply.callbacks, *(owed for _, part in reply.parts for owed in part.callbacks)]
 
 
-# Events as they are kept: what they say in JSON stands within the JSON as it is, so nothing of it is escaped.
-_KEPT = msgspec.json.Decoder(list[tuple[str, msgspec.Raw, str, str]])
-
-
-def _kept(event: Publication) -> tuple[str, JsonText, str, str]:
-    return event.routing_key, JsonText(event.body.encode()), event.message_id, event.traceparent
-
-
 def _repeat(command: Command, record: handled.Handled) -> Outcome:
     if record.fingerprint is not None and record.fingerprint != fingerprint(command):
         refusal = conflict(
             f"message id {command.message_id!r} was already used for another command", message_id=command.message_id
         )
         return Outcome(error_reply(refusal), [], "conflict")
-    events = []
-    if record.events:
-        for routing_key, body, message_id, traceparent in _KEPT.decode(record.events):
-            events.append(Publication(routing_key, bytes(body).decode(), message_id, traceparent))
-    return Outcome(record.reply.encode(), events, "repeated")
+    return Outcome(record.reply.encode(), publications(record.events), "repeated")
 
 
 def _replies(

@@ -1,6 +1,6 @@
 """The worker runtime's SQL: messages handled, the sessions they are about, and the events not yet published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -112,6 +112,27 @@ _MARK_PUBLISHED = """
     update handled_messages set events = null where message_id = any (array(select json_array_elements_text(%s)))
 """
 
+# Messages with events whose command is acknowledged already, until the broker has the events.
+_KEEP_UNCONFIRMED = """
+    insert into unconfirmed_messages (message_id) select json_array_elements_text(%s)
+    on conflict (message_id) do update set at = now()
+"""
+
+# Serves: primary key.
+_CONFIRM = "delete from unconfirmed_messages where message_id = any (array(select json_array_elements_text(%s)))"
+
+# What a worker that died left behind, and for as long again nobody else's to tell. The table holds only what is under
+# way, and is read whole.
+_TAKE_UNCONFIRMED = """
+    with due as (
+        select message_id from unconfirmed_messages where at < now() - make_interval(secs => %s)
+        limit %s for update skip locked
+    ), taken as (
+        update unconfirmed_messages as u set at = now() from due where u.message_id = due.message_id
+    )
+    select due.message_id, h.events from due left join handled_messages as h on h.message_id = due.message_id
+"""
+
 
 async def find_handled(tx: Transaction, message_ids: Sequence[str]) -> dict[str, Handled]:
     """The records of those of these messages that were handled before."""
@@ -160,10 +181,24 @@ async def keep_callbacks(tx: Transaction, callbacks: Sequence[Callback]) -> None
         await (await psycopg_of(tx)).execute(_KEEP_CALLBACKS, [_json([each._asdict() for each in callbacks])])
 
 
-async def mark_published(tx: Transaction, message_ids: Sequence[str]) -> None:
-    """Forget the events of these messages: the broker has them."""
+async def keep_unconfirmed(tx: Transaction, message_ids: Sequence[str]) -> None:
+    """Remember that these messages, just recorded with events, will not be delivered again."""
     if message_ids:
-        await (await psycopg_of(tx)).execute(_MARK_PUBLISHED, [_json(message_ids)])
+        await (await psycopg_of(tx)).execute(_KEEP_UNCONFIRMED, [_json(message_ids)])
+
+
+async def take_unconfirmed(tx: Transaction, limit: int, seconds: float) -> dict[str, str | None]:
+    """Some of the messages unconfirmed for so long, which nobody else takes for as long; with their events, if any."""
+    cursor = await (await psycopg_of(tx)).execute(_TAKE_UNCONFIRMED, [seconds, limit])
+    return dict(await cursor.fetchall())
+
+
+async def mark_published(tx: Transaction, published: Mapping[str, bool]) -> None:
+    """Forget the events of these messages: the broker has them. Each with whether it was kept as unconfirmed."""
+    if published:
+        await (await psycopg_of(tx)).execute(_MARK_PUBLISHED, [_json(list(published))])
+    if kept := [message_id for message_id, unconfirmed in published.items() if unconfirmed]:
+        await (await psycopg_of(tx)).execute(_CONFIRM, [_json(kept)])
 
 
 def _json(value: Sequence[Any]) -> Json:

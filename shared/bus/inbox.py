@@ -12,6 +12,8 @@ MAX_BATCH = 100
 MAX_WITHIN = 400
 # How often commands that wait for their session are looked at.
 LOOK_AGAIN_SECONDS = 0.05
+# How long a command waits for its session's `create_session`, which may still be on its way.
+SESSION_PATIENCE = 0.6
 
 
 class Inbox:
@@ -94,3 +96,8 @@ def _differ(one: Command, other: Command, apart: Set[str]) -> bool:
 def _waits(command: Command, absent: Set[str]) -> bool:
     """Whether a command needs one of these sessions; what a batch holds may, and keeps its place with the others."""
     return (command.spec.needs_session or command.session_id is None) and not absent.isdisjoint(command.session_ids)
+
+
+def is_patient(item: Item, now: float) -> bool:
+    """Whether a command still waits for its session, should it be missing."""
+    return item.missed is None or now - item.missed < SESSION_PATIENCE

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.bus.bodies import packed
-from shared.bus.commit import Outcome, Publication
+from shared.bus.commit import Outcome
 from shared.bus.handled import mark_published
+from shared.bus.publications import Publication
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import EVENTS
 from shared.database import Database, is_transient
@@ -14,6 +15,8 @@ from shared.errors import BusError
 from shared.logs import get_logger
 from shared.telemetry import EVENTS_PUBLISHED
 
+# Those of a batch's events, each with its error if it failed.
+Confirms = asyncio.Future[list[BaseException | None]]
 log = get_logger()
 
 
@@ -23,16 +26,15 @@ class Outbox:
     def __init__(self, publisher: Publisher, database: Database) -> None:
         self._publisher = publisher
         self._database = database
-        self._published: list[str] = []
+        # By message, whether it was kept as unconfirmed.
+        self._published: dict[str, bool] = {}
 
-    def send(self, outcomes: list[Outcome]) -> "asyncio.Future[list[BaseException | None]] | None":
+    def send(self, outcomes: list[Outcome]) -> Confirms | None:
         """Publish every event of a batch, in order, without waiting; right after its commit, before the next one's."""
         confirms = [self._publish(event) for outcome in outcomes for event in outcome.events]
         return asyncio.gather(*confirms, return_exceptions=True) if confirms else None
 
-    async def deliver(
-        self, outcomes: list[tuple[str, Outcome]], sent: "asyncio.Future[list[BaseException | None]] | None"
-    ) -> None:
+    async def deliver(self, outcomes: list[tuple[str, Outcome]], sent: Confirms | None) -> None:
         """Wait for the confirms of what `send` began, and publish again, as often as needed, what was not confirmed."""
         events = [event for _, outcome in outcomes for event in outcome.events]
         failed = events
@@ -49,7 +51,9 @@ class Outbox:
                 )
             failed = [event for event, error in zip(failed, again, strict=True) if error is not None]
         EVENTS_PUBLISHED.inc(len(events))
-        self._published += [message_id for message_id, outcome in outcomes if outcome.events]
+        for message_id, outcome in outcomes:
+            if outcome.events or outcome.unconfirmed:
+                self._published[message_id] = outcome.unconfirmed or self._published.get(message_id, False)
 
     def _publish(self, event: Publication) -> asyncio.Future[None]:
         body, encoding = packed(event.body.encode())
@@ -67,13 +71,13 @@ class Outbox:
         ).add_done_callback(_forget)  # fmt: skip
 
     @contextmanager
-    def marking(self) -> Iterator[list[str]]:
+    def marking(self) -> Iterator[dict[str, bool]]:
         """The messages whose events the broker has by now, to be marked in a transaction within the block."""
-        published, self._published = self._published, []
+        published, self._published = self._published, {}
         try:
             yield published
         except BaseException:
-            self._published += published
+            self._published = published | self._published
             raise
 
     async def mark_idle(self) -> None:

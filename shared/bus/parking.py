@@ -1,6 +1,7 @@
 """Commands that wait for something to happen: kept in memory, acknowledged, until they are woken or their time is up.
 
-Whoever asks has taken nothing yet, so a crash loses only the waiting: the command is asked again.
+Whoever asks has taken nothing yet, so a crash loses only the waiting: the command is asked again. Once it is woken and
+handled, its events are kept apart until they are confirmed: see shared/bus/unconfirmed.py.
 """
 
 import asyncio

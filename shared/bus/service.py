@@ -107,7 +107,7 @@ async def run_worker(
         host=settings.host,
         port=settings.worker_port(name),
     )
-    services: list[Awaitable[None]] = [publisher.run(), health.serve()]
+    services: list[Awaitable[None]] = [publisher.run(), health.serve(), worker.tell_unconfirmed()]
     if queries:
         read_areas = [area for area in areas if area != "webhook"]
         services.append(

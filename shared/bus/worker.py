@@ -2,36 +2,35 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from shared.bus.batch_log import observe
 from shared.bus.bodies import unpacked
 from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome, error_reply, fingerprint
 from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
 from shared.bus.handled import mark_published
-from shared.bus.inbox import LOOK_AGAIN_SECONDS, MAX_BATCH, Inbox
+from shared.bus.inbox import LOOK_AGAIN_SECONDS, MAX_BATCH, Inbox, is_patient
 from shared.bus.items import Acknowledger, Item, traceparents
-from shared.bus.outbox import Outbox
-from shared.bus.parking import MAX_PARKED, Parking, Wait, Wake, joined
+from shared.bus.outbox import Confirms, Outbox
+from shared.bus.parking import Wait
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.replies import BatchHandler, Handler, SessionMissing
 from shared.bus.sharing import Sharing
 from shared.bus.topology import commands_queue
-from shared.bus.wakes import Wakes, tell
+from shared.bus.unconfirmed import tell_unconfirmed
+from shared.bus.waiting import Waiting
 from shared.database import Database, is_transient
 from shared.errors import Rejected, Unavailable, conflict, invalid
 from shared.logs import get_logger
 from shared.messages import decode_command
-from shared.telemetry import BATCH_SECONDS, BATCH_SIZE, COMMANDS, UNFINISHED, span, trace_id, well_formed
+from shared.telemetry import UNFINISHED, span, well_formed
 
 # Enough for several batches to be under way; small enough that a restart gives little back.
 BATCHES_AHEAD = 4
 # Batches whose events are being confirmed while the next ones commit.
 MAX_UNCONFIRMED_BATCHES = 8
-# How long a command waits for its session's `create_session`, which may still be on its way.
-SESSION_PATIENCE = 0.6
 log = get_logger()
 
 
@@ -61,11 +60,7 @@ class Worker:
         self._outbox = Outbox(publisher, database)
         self._inbox = Inbox(sharing.apart, sharing.at_once)
         self._prefetch = BATCHES_AHEAD * sharing.at_once
-        self._parking = Parking(self._on_woken)
-        self._wakes = Wakes(
-            url, name=name, publisher=publisher,
-            on_wakes=self._on_wakes, on_missed=lambda: self._resume(self._parking.wake_all()),
-        )  # fmt: skip
+        self._waiting = Waiting(url, name=name, publisher=publisher, resume=self._resume)
         self._wake = asyncio.Event()
         self._stopping = False
         self._finishing: set[asyncio.Task[None]] = set()
@@ -82,7 +77,11 @@ class Worker:
 
     async def hear_wakes(self) -> None:
         """Hear, until cancelled, what other replicas have for commands that are parked here."""
-        await self._wakes.run()
+        await self._waiting.hear()
+
+    async def tell_unconfirmed(self) -> None:
+        """Publish, until cancelled, the events of commands that had waited at a worker which has died."""
+        await tell_unconfirmed(self._database, self._publisher, self._outbox)
 
     async def run(self) -> None:
         """Consume until `stop`, reconnecting whenever the broker was away."""
@@ -126,7 +125,7 @@ class Worker:
             await self._drain()
             UNFINISHED.set(0)
             self._inbox.clear()
-            self._parking.clear()
+            self._waiting.clear()
         if not self._stopping:
             raise Unavailable(connection.closed.result() if connection.closed.done() else "it was given back for a bug")
 
@@ -205,35 +204,22 @@ class Worker:
         for item in batch:
             first.setdefault(item.command.message_id, item)
         commands = [item.command for item in first.values()]
-        patient = {
-            each for each, item in first.items() if item.missed is None or started - item.missed < SESSION_PATIENCE
-        }
-        waiting = self._may_wait(first)
-        heard = self._parking.heard()
+        patient = {each for each, item in first.items() if is_patient(item, started)}
+        waiting = frozenset() if self._stopping else self._waiting.may_wait(first)
+        parked = {item.command.message_id for item in batch if item.parked}
+        heard = self._waiting.heard()
         with span("commit", traceparents(batch), commands=len(batch)), self._outbox.marking() as published:
             async with self._database.transaction() as tx:
                 await mark_published(tx, published)
-                answers = await self._commit.run(tx, commands, patient=patient, waiting=waiting)
+                answers = await self._commit.run(tx, commands, patient=patient, waiting=waiting, parked=parked)
         took = time.monotonic() - started
-        # Something that came from another replica meanwhile: those that look for it may have looked too early.
-        missed = self._parking.heard_since(heard)
+        missed = self._waiting.heard_since(heard)
         by_id = dict(zip(first, answers, strict=True))
         outcomes = [(message_id, answer) for message_id, answer in by_id.items() if isinstance(answer, Outcome)]
         sent = self._outbox.send([outcome for _, outcome in outcomes])
         if any(outcome.callbacks for _, outcome in outcomes):
             self.callbacks_owed.set()
-        self._resume(self._parking.take_copies(message_id for message_id, _ in outcomes))
-        self._tell_waiting(
-            [
-                *(wake for _, outcome in outcomes for wake in outcome.wakes),
-                # A copy of what was answered elsewhere may have been woken in another's place.
-                *(
-                    Wake(item.waits_for)
-                    for item in batch
-                    if item.parked and _is_repeated(by_id[item.command.message_id])
-                ),
-            ]
-        )
+        self._waiting.committed(batch, by_id)
         missing, done = [], []
         for item in batch:
             answer = by_id[item.command.message_id]
@@ -243,11 +229,7 @@ class Worker:
             if not item.parked:
                 done.append(item.delivery.tag)
             if isinstance(answer, Wait):
-                self._parking.admit(item, answer)
-                if answer.topic in missed:
-                    self._resume([item])
-                else:
-                    self._parking.park(item, answer)
+                self._waiting.park(item, answer, missed)
                 continue
             if item.delivery.reply_to:
                 self._outbox.reply(
@@ -255,31 +237,8 @@ class Worker:
                 )
         if outcomes or done:
             self._start(self._finish(outcomes, sent, done))
-            _observe(batch, by_id, took)
+            observe(batch, by_id, took)
         return missing
-
-    def _may_wait(self, first: Mapping[str, Item]) -> frozenset[str]:
-        """The commands that may be parked if they find nothing; the others are then answered so."""
-        if self._stopping or len(self._parking) + len(first) > MAX_PARKED:
-            return frozenset()
-        now = asyncio.get_running_loop().time()
-        return frozenset(each for each, item in first.items() if item.waits_until is None or now < item.waits_until)
-
-    def _tell_waiting(self, wakes: list[Wake]) -> None:
-        """Wake whom this gives something, here or at another replica."""
-        wakes = joined(wakes)
-        if not wakes:
-            return
-        woken, left = self._parking.wake(wakes)
-        self._resume(woken)
-        if left:
-            tell(self._publisher, left, self._wakes.id)
-
-    def _on_wakes(self, wakes: list[Wake]) -> None:
-        self._resume(self._parking.wake(wakes)[0])
-
-    def _on_woken(self, item: Item) -> None:
-        self._resume([item])
 
     def _resume(self, items: list[Item]) -> None:
         if items:
@@ -288,7 +247,7 @@ class Worker:
 
     async def _answer_parked(self) -> None:
         """Tell those who wait that there is nothing: this worker stops."""
-        parked = [*self._inbox.take_parked(), *self._parking.wake_all()]
+        parked = [*self._inbox.take_parked(), *self._waiting.take_all()]
         for at in range(0, len(parked), MAX_BATCH):
             try:
                 await self._handle(parked[at : at + MAX_BATCH])
@@ -298,12 +257,7 @@ class Worker:
                 log.warning("parked_not_answered", reason=first_line(error), commands=len(parked) - at)
                 return
 
-    async def _finish(
-        self,
-        outcomes: list[tuple[str, Outcome]],
-        sent: "asyncio.Future[list[BaseException | None]] | None",
-        tags: list[int],
-    ) -> None:
+    async def _finish(self, outcomes: list[tuple[str, Outcome]], sent: Confirms | None, tags: list[int]) -> None:
         acknowledger = self._acknowledger
         await self._outbox.deliver(outcomes, sent)
         acknowledger.done(tags)
@@ -343,36 +297,3 @@ def _reply_for(item: Item, first: dict[str, Item], outcome: Outcome) -> bytes:
     if original is not item and fingerprint(original.command) != fingerprint(item.command):
         return error_reply(conflict(f"message id {item.command.message_id!r} was already used for another command"))
     return outcome.reply
-
-
-def _is_repeated(answer: Outcome | SessionMissing | Wait) -> bool:
-    return isinstance(answer, Outcome) and answer.outcome == "repeated"
-
-
-def _observe(batch: list[Item], answers: dict[str, Outcome | SessionMissing | Wait], took: float) -> None:
-    BATCH_SIZE.observe(len(batch))
-    BATCH_SECONDS.observe(took)
-    ends: Counter[str] = Counter()
-    for item in batch:
-        answer = answers[item.command.message_id]
-        if isinstance(answer, Outcome):
-            COMMANDS.labels(item.command.spec.name, answer.outcome).inc()
-            ends[answer.outcome] += 1
-    few = batch[:3]
-    # A timer that found nothing to do is no news.
-    idle = len(batch) == 1 and batch[0].command.sender_agent_id == "system" and not _eventful(answers)
-    (log.debug if idle else log.info)(
-        "batch_committed",
-        commands=len(batch),
-        names=sorted({item.command.spec.name for item in batch}),
-        outcomes=dict(ends),
-        ms=round(took * 1000, 2),
-        message_ids=[item.command.message_id for item in few],
-        session_ids=sorted({item.command.session_id for item in few if item.command.session_id}),
-        trace_ids=[trace_id(each) for each in traceparents(few)],
-    )
-
-
-def _eventful(answers: dict[str, Outcome | SessionMissing | Wait]) -> bool:
-    """Whether any of these commands caused an event."""
-    return any(isinstance(answer, Outcome) and answer.events for answer in answers.values())

@@ -5,7 +5,7 @@ from shared.database.tables.callbacks import callback_attempts, callbacks
 from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
 from shared.database.tables.memories import memories, memory_versions
-from shared.database.tables.runtime import handled_messages
+from shared.database.tables.runtime import handled_messages, unconfirmed_messages
 from shared.database.tables.session_parts import actions, responses, session_agents, session_goals, session_states
 from shared.database.tables.sessions import artifacts, conversation_chunks, session_transitions, sessions
 from shared.database.tables.tasks import agents, task_dependencies, task_queues, tasks
@@ -36,4 +36,5 @@ __all__ = [
     "task_dependencies",
     "task_queues",
     "tasks",
+    "unconfirmed_messages",
 ]

@@ -1,4 +1,4 @@
-"""The table of the worker runtime (`shared/bus`), which every worker writes."""
+"""The tables of the worker runtime (`shared/bus`), which every worker writes."""
 
 from sqlalchemy import Column, Index, LargeBinary, Table, Text
 
@@ -21,4 +21,14 @@ handled_messages = Table(
     Column("caller", Text, nullable=True),
     Index("handled_messages_expiry", "expires_at"),
     postgresql_with={"fillfactor": "80", "autovacuum_vacuum_scale_factor": "0.05"},
+)
+
+# Handled messages whose command was acknowledged before it was handled, for it had waited: their events come again from
+# here. Written with the record, deleted when the events are confirmed: it holds what is under way, and is read whole,
+# so it has no index for `at`. `at` moves on when somebody begins to tell what was left behind.
+unconfirmed_messages = Table(
+    "unconfirmed_messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    moment("at"),
 )
