@@ -51,6 +51,8 @@ class Caller:
         Of a batch, every command within: who may write may not read by way of a batch.
         """
         self.require(spec.scope)
+        if data.further_scope is not None:
+            self.require(data.further_scope)
         if isinstance(data, Batch):
             for index, part in enumerate(data.parts):
                 try:

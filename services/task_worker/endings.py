@@ -21,11 +21,13 @@ class Consequences:
     ended: list[Task]
     events: list[Event] = field(default_factory=list)
     wakes: list[Wake] = field(default_factory=list)
+    # Where those that ended call back, by task.
+    targets: dict[str, str] = field(default_factory=dict)
 
     @property
     def callbacks(self) -> list[CallbackOwed]:
         """Who is to be told, of each task that has ended."""
-        return [owed for task in self.ended for owed in callbacks_of(task, task.callback_url)]
+        return [owed for task in self.ended for owed in callbacks_of(task, self.targets.get(task.task_id))]
 
 
 async def settle(tx: Transaction, ended: Sequence[Task]) -> dict[str, Consequences]:
@@ -58,6 +60,9 @@ async def settle(tx: Transaction, ended: Sequence[Task]) -> dict[str, Consequenc
                 told[root[task.task_id]].ended.append(task)
                 told[root[task.task_id]].events.append(event)
             waiting = await changes.take_dependants(tx, [task.task_id for task, _ in moved]) if moved else []
+    targets = await changes.find_targets(tx, list(by_id.values()))
+    for consequences in told.values() if targets else ():
+        consequences.targets = targets
     return told
 
 

@@ -1,6 +1,7 @@
 """Tasks: which status may follow which, who may report on one, and what is told of it; pure."""
 
 import random
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,6 +55,19 @@ class Held:
 
 
 Moved = tuple[Task, Event]
+# Not ASCII, so no URL that a callback may go to has it.
+_HIDDEN = "…"
+
+
+def shown_target(url: str) -> str:
+    """A callback's URL as anybody may see it: scheme and host. The rest may be somebody's secret."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split(r'[/?#]', rest.replace(chr(92), '/'), maxsplit=1)[0].rpartition('@')[2]}/{_HIDDEN}"
+
+
+def is_shown_target(url: str) -> bool:
+    """Whether a URL is what `shown_target` leaves of one; no callback can go there."""
+    return url.endswith(f"/{_HIDDEN}")
 
 
 def may_become(status: TaskStatus) -> list[TaskStatus]:

@@ -111,6 +111,11 @@ class CommandData(Model):
         return () if session_id is None else (session_id,)
 
     @property
+    def further_scope(self) -> Scope | None:
+        """What a key needs besides the command's own scope, because of what is asked for."""
+        return None
+
+    @property
     def count_within(self) -> int:
         """How many commands these fields hold: only a batch's do."""
         return 0

@@ -28,7 +28,8 @@ class Task(Model):
 
     With `cron` it is a schedule, which is never claimed: each time it is due it makes a task that names it as
     `schedule_id`. `due` is when a task that waits for a moment (`run_at`, a retry, a schedule's next time) has waited
-    for it. `started` is when the attempt in hand was claimed, or begun once `start_task` has said so.
+    for it. `started` is when the attempt in hand was claimed, or begun once `start_task` has said so. Of
+    `callback_url` only scheme and host are shown (`https://hooks.example.com/…`), but in the reply to `delegate_task`.
     """
 
     task_id: str
@@ -69,6 +70,8 @@ class ClaimedTask(Task):
     "task",
     result={"task": Task},
     creates=True,
+    # The whole of `callback_url`.
+    confidential=True,
     example={
         "session_id": "demo",
         "agent_name": "claude_code",

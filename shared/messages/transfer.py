@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.messages.actions import SentMoment
-from shared.messages.envelope import CommandData, Id, Model
+from shared.messages.envelope import CommandData, Id, Model, Scope
 from shared.messages.json_text import JsonText
 from shared.messages.memory import MemoryType, Tags
 from shared.messages.registry import command
@@ -188,12 +188,22 @@ class TaskRecord(Task):
     example={"session_id": "demo", "kind": "action"},
 )
 class ExportRecords(CommandData):
-    """Everything a session keeps, as it is kept, one kind at a time, the oldest first; `import_records` takes it."""
+    """Everything a session keeps, as it is kept, one kind at a time, the oldest first; `import_records` takes it.
+
+    Tasks come without their `callback_url`, which may hold a secret, unless `callbacks` asks for it: that needs the
+    scope `admin`.
+    """
 
     session_id: Id
     kind: RecordKind
+    callbacks: bool = False
     limit: Annotated[int, Field(ge=1, le=MAX_RECORDS)] = 100
     cursor: Cursor | None = None
+
+    @property
+    def further_scope(self) -> Scope | None:
+        """Whole URLs are for admins."""
+        return "admin" if self.callbacks else None
 
 
 @command(

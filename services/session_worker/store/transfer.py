@@ -4,13 +4,14 @@ Memories and tasks are the memory and task workers', and only read here.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import LiteralString
 
 from psycopg.types.json import Json
 
 from shared.database import Transaction, psycopg_of
-from shared.database.records import RecordTable
+from shared.database.records import RecordTable, columns_of
 from shared.messages import encode
 from shared.messages.transfer import (
     ActionRecord,
@@ -39,6 +40,13 @@ _MEMORIES = """(
 _TASKS = """(
     select id as task_id, tasks.* from tasks
 )"""
+# A callback's URL may hold a secret.
+_TASKS_WITHOUT_CALLBACKS = f"""(
+    select id as task_id, session_id,
+        {", ".join(name for name in columns_of(TaskRecord) if name not in ("task_id", "session_id", "callback_url"))},
+        cast(null as text) as callback_url
+    from tasks
+)"""  # noqa: S608
 
 # By the primary key of each, or by actions_by_number, responses_by_number, conversation_chunks_by_session,
 # session_transitions_by_session, tasks_by_session.
@@ -57,6 +65,9 @@ TABLES: Mapping[RecordKind, RecordTable] = {
     "memory": RecordTable(_MEMORIES, MemoryVersionRecord, ("key", "version"), {"key": str, "version": int}),
     "task": RecordTable(_TASKS, TaskRecord, ("task_id",), {"created": datetime, "task_id": str}),
 }
+
+# What whoever may read may have of tasks.
+TASKS_WITHOUT_CALLBACKS = replace(TABLES["task"], table=_TASKS_WITHOUT_CALLBACKS)
 
 # A session as it was; nothing when the id is taken. By the primary key.
 _INSERT: LiteralString = """

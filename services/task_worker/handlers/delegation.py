@@ -37,6 +37,12 @@ async def delegate_task(tx: Transaction, commands: list[Command]) -> list[Reply 
         dependencies = await _dependencies(tx, wave)
         wave = [each for each in wave if not _refuse_dependencies(each, dependencies, answers)]
         answers |= await _store(tx, [_waiting_for(each, dependencies) for each in wave], dependencies)
+    for at, command in enumerate(commands):
+        answer = answers[at]
+        if command.data.callback_url is not None and isinstance(answer, Reply):
+            # Whoever named the URL gets it back whole; in events and to others a task says only its host.
+            task: Task = answer.result["task"]
+            answer.result = {"task": task.model_copy(update={"callback_url": command.data.callback_url})}
     return [answers[at] for at in range(len(commands))]
 
 
@@ -242,7 +248,7 @@ def _task(each: Draft, created: datetime) -> Task:
             "cron": each.cron,
             "schedule_id": each.schedule_id,
             "idempotency_key": each.idempotency_key,
-            "callback_url": each.callback_url,
+            "callback_url": None if each.callback_url is None else tasks.shown_target(each.callback_url),
             "claimed_by": None,
             "created": rfc3339(created),
             "started": None,

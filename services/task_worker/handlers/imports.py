@@ -4,6 +4,7 @@ import msgspec
 from pydantic import ValidationError
 
 from services.task_worker.store import imports, queues
+from services.task_worker.tasks import is_shown_target
 from shared.bus.handled import lock_sessions
 from shared.bus.parking import Wake
 from shared.bus.replies import Reply
@@ -70,6 +71,10 @@ def _task(at: int, text: bytes) -> Task:
         if fields.get(name, b"null") != b"null":
             value[name] = JsonText(fields[name])
     try:
-        return Task.model_validate(value)
+        task = Task.model_validate(value)
     except ValidationError as error:
         raise invalid_fields(error, f"tasks.{at}") from None
+    if task.callback_url is not None and is_shown_target(task.callback_url):
+        # As a list shows it: nobody can be called back there.
+        return task.model_copy(update={"callback_url": None})
+    return task

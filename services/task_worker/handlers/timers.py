@@ -56,6 +56,7 @@ def _ready(released: list[tuple[Task, bool]]) -> Reply:
 async def _run_schedules(tx: Transaction, task_ids: list[str], statuses: dict[str, str]) -> Reply:
     """Make a task for each schedule and set its next time; that of a closed session ends."""
     held = await changes.lock_tasks(tx, task_ids) if task_ids else {}
+    targets = await changes.find_targets(tx, [each.task for each in held.values()])
     now = datetime.now(UTC)
     drafts, moments, over = [], {}, {}
     for at, each in enumerate(held.values()):
@@ -64,7 +65,12 @@ async def _run_schedules(tx: Transaction, task_ids: list[str], statuses: dict[st
             if statuses.get(schedule.session_id) not in OPEN:
                 raise Rejected("conflict", f"its session is {statuses.get(schedule.session_id)}")
             moments[schedule.task_id] = schedules.next_time(schedule.cron or "", now)
-            drafts.append(replace(draft(at, new_id(), _asked(schedule), now), schedule_id=schedule.task_id))
+            drafts.append(
+                replace(
+                    draft(at, new_id(), _asked(schedule, targets.get(schedule.task_id)), now),
+                    schedule_id=schedule.task_id,
+                )
+            )
         except Rejected as reason:
             over[at] = tasks.cancel(each, reason.message)
     made = await store_drafts(tx, drafts) if drafts else []
@@ -78,7 +84,7 @@ async def _run_schedules(tx: Transaction, task_ids: list[str], statuses: dict[st
     return _joined({"made": len(made)}, [reply, *ended.values()])
 
 
-def _asked(schedule: Task) -> DelegateTask:
+def _asked(schedule: Task, callback_url: str | None) -> DelegateTask:
     """The task a schedule makes each time."""
     return DelegateTask(
         session_id=schedule.session_id,
@@ -90,7 +96,7 @@ def _asked(schedule: Task) -> DelegateTask:
         max_attempts=schedule.max_attempts,
         timeout_s=schedule.timeout_s,
         capabilities=schedule.capabilities,
-        callback_url=schedule.callback_url,
+        callback_url=callback_url,
     )
 
 

@@ -59,6 +59,13 @@ _LIMITED: LiteralString = """
 """
 
 
+# Where the callbacks of tasks go; by the primary key.
+_FIND_TARGETS: LiteralString = """
+    select id, callback_url from tasks
+    where id = any (array(select json_array_elements_text(%s))) and callback_url is not null
+"""
+
+
 async def find_sessions(tx: Transaction, task_ids: Sequence[str]) -> set[str]:
     """The sessions of those of these tasks that exist."""
     return {row[0] for row in await run(tx, _FIND_SESSIONS, json_rows(list(task_ids)))}
@@ -77,6 +84,12 @@ async def look_at_tasks(tx: Transaction, task_ids: Sequence[str]) -> dict[str, H
 async def save_tasks(tx: Transaction, tasks: Sequence[Task]) -> None:
     """Write what has become of tasks that are in nobody's hands any more."""
     await run(tx, _SAVE, json_rows([{name: getattr(task, name) for name in _SAVED} for task in tasks]))
+
+
+async def find_targets(tx: Transaction, tasks: Sequence[Task]) -> dict[str, str]:
+    """The whole URLs to which these tasks call back, by task; a `Task` itself says only their hosts."""
+    asked = [task.task_id for task in tasks if task.callback_url is not None]
+    return dict(await run(tx, _FIND_TARGETS, json_rows(asked))) if asked else {}
 
 
 async def take_dependants(tx: Transaction, ended: Sequence[str]) -> list[tuple[str, str]]:

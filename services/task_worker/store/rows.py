@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Json
 
+from services.task_worker.tasks import shown_target
 from shared.database import Transaction, psycopg_of
 from shared.messages import JsonText, encode, rfc3339
 from shared.messages.task import ClaimedTask, Task
@@ -21,7 +22,7 @@ _COUNT = COLUMNS.count(",") + 1
 
 
 def task_of(row: Sequence[Any]) -> Task:
-    """The task of a row that begins with `COLUMNS`."""
+    """The task of a row that begins with `COLUMNS`; of its callback's URL, what anybody may see."""
     return Task.trusted(_fields(row))
 
 
@@ -60,7 +61,7 @@ def _fields(row: Sequence[Any]) -> dict[str, Any]:
         "cron": row[17],
         "schedule_id": row[18],
         "idempotency_key": row[19],
-        "callback_url": row[20],
+        "callback_url": None if row[20] is None else shown_target(row[20]),
         "claimed_by": row[21],
         "created": rfc3339(row[22]),
         "started": _moment(row[23]),

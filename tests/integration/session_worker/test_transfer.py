@@ -27,14 +27,14 @@ class Worker(SessionWorker):
     def records(self, session_id: str, kind: str, limit: int = 2) -> list[bytes]:
         """Every record of a kind, as text."""
         found: list[bytes] = []
-        cursor: dict[str, str] = {}
+        cursor: dict[str, Any] = {"callbacks": True} if kind == "task" else {}
         while True:
             page = slices(self.ask_text("export_records", session_id=session_id, kind=kind, limit=limit, **cursor))
             found += [bytes(text) for text in ITEMS.decode(page["records"])]
             after = orjson.loads(page["next"])
             if after is None:
                 return found
-            cursor = {"cursor": after}
+            cursor["cursor"] = after
 
     def everything(self, session_id: str) -> dict[str, list[bytes]]:
         """Every record of a session, and the session itself."""
@@ -95,7 +95,8 @@ LIFE = """{"commands": [
     {"command": "forget_memory", "data": {"session_id": "s", "key": "gone", "reason": "named somebody"}},
     {"command": "delegate_task", "data": {"session_id": "s", "agent_name": "codex", "task_type": "t",
         "input_data": {"n": 1e2}, "run_at": "2030-01-01T00:00:00Z"}},
-    {"command": "delegate_task", "data": {"session_id": "s", "agent_name": "codex", "task_type": "t"}}
+    {"command": "delegate_task", "data": {"session_id": "s", "agent_name": "codex", "task_type": "t",
+        "callback_url": "https://hooks.example.com/a?key=hidden"}}
 ]}"""
 
 
@@ -115,6 +116,17 @@ def elsewhere(database_url: str) -> Iterator[Worker]:
     worker = Worker(database_url)
     yield worker
     worker.close()
+
+
+def test_whoever_may_only_read_gets_tasks_without_callbacks_and_can_import_them(
+    origin: Worker, elsewhere: Worker
+) -> None:
+    text = origin.ask_text("export_records", session_id="s", kind="task")
+    assert b"hooks.example.com" not in text
+    records = orjson.loads(text)["records"]
+    assert [record["callback_url"] for record in records] == [None, None]
+    elsewhere.do("create_session", session_id="s")
+    assert elsewhere.do("import_tasks", session_id="s", tasks=records) == {"imported": 2}
 
 
 def test_a_session_comes_back_in_another_database_as_it_was(origin: Worker, elsewhere: Worker) -> None:

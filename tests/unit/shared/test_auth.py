@@ -159,6 +159,16 @@ def test_every_command_of_a_batch_is_looked_at_and_the_wrong_one_named() -> None
         assert (error.value.code, error.value.details["index"]) == ("forbidden", 1)
 
 
+def test_whole_callback_urls_are_exported_to_admins_only() -> None:
+    asked = {"session_id": "s1", "kind": "task"}
+    assert permitted(Caller("ci", frozenset({"read"})), "export_records", asked) is None
+    whole = {**asked, "callbacks": True}
+    assert permitted(Caller("ci", frozenset({"read"})), "export_records", whole) == "forbidden"
+    within = {"commands": [{"command": "export_records", "data": whole}]}
+    assert permitted(Caller("ci", frozenset({"read", "publish"})), "batch", within) == "forbidden"
+    assert permitted(Caller("ci", frozenset({"admin"})), "export_records", whole) is None
+
+
 def test_a_rate_that_is_used_up_says_when_to_come_again() -> None:
     caller = Caller("ci", frozenset(), bucket=Bucket(1, 60))
     for _ in range(60):

@@ -184,3 +184,18 @@ def test_lease_tokens_are_all_different():
 def test_the_refusal_of_an_unknown_agent_names_those_there_are():
     assert "registered are: a, b" in tasks.unknown_agent("x", ["a", "b"]).message
     assert "registered are: none" in tasks.unknown_agent("x", []).message
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example.com", "https://hooks.example.com/…"),
+        ("http://hooks.example.com:80/a/b?c#d", "http://hooks.example.com:80/…"),
+        ("https://[2001:db8::1]:9?key=x", "https://[2001:db8::1]:9/…"),
+        ("https://ada:hidden@hooks.example.com/", "https://hooks.example.com/…"),
+        ("https://hooks.example.com\\hidden@x", "https://hooks.example.com/…"),
+    ],
+)
+def test_of_a_callbacks_url_scheme_and_host_are_shown(url, shown):
+    assert tasks.shown_target(url) == shown
+    assert (tasks.is_shown_target(shown), tasks.is_shown_target(url)) == (True, False)
