@@ -48,7 +48,8 @@ def print_list(ask: Ask, noun: str, columns: Sequence[Column], paging: Paging, *
     if rows:
         print_table(columns, rows)
     else:
-        err.print(empty, style="dim", markup=False)
+        # A search may have looked at enough for one page and found nothing yet.
+        err.print(empty if after is None else "None so far.", style="dim", markup=False)
     if after is not None:
         err.print(f"There are more: --all, or --cursor {after}", style="dim", markup=False)
 

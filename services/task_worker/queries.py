@@ -23,12 +23,19 @@ async def get_task(tx: Transaction, command: Command) -> dict[str, Any]:
 
 
 async def list_tasks(tx: Transaction, command: Command) -> dict[str, Any]:
-    """A page of tasks, the newest first."""
+    """A page of tasks, the newest first; a short or empty one may have a `next` when a search has looked at enough."""
     data: ListTasks = command.data
     wanted = reading.Filter(data.session_id, data.agent_name, data.status, data.task_type, data.schedule_id)
-    found = await reading.list_tasks(tx, wanted, sort_key(data.cursor, datetime, str), data.limit + 1)
+    after = sort_key(data.cursor, datetime, str)
+    edge = None
+    if wanted.is_search:
+        found, edge = await reading.search_tasks(tx, wanted, after, data.limit + 1)
+    else:
+        found = await reading.list_tasks(tx, wanted, after, data.limit + 1)
     page, last = page_of(found, data.limit)
-    return {"tasks": page, "next": cursor_after(last.created, last.task_id) if last else None}
+    if last is not None:
+        return {"tasks": page, "next": cursor_after(last.created, last.task_id)}
+    return {"tasks": page, "next": cursor_after(*edge) if edge else None}
 
 
 async def list_agents(tx: Transaction, command: Command) -> dict[str, Any]:

@@ -220,7 +220,11 @@ class GetTask(CommandData):
     example={"session_id": "demo", "status": "pending", "limit": 20},
 )
 class ListTasks(CommandData):
-    """Tasks by session, agent, status, type and schedule, the newest first."""
+    """Tasks by session, agent, status, type and schedule, the newest first.
+
+    By anything but the session, 2,000 tasks are looked at for a page: it may be short, or empty, and have a `next` all
+    the same.
+    """
 
     session_id: Id | None = None
     agent_name: Id | None = None
