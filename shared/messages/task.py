@@ -246,7 +246,8 @@ class ListTasks(CommandData):
 class ImportTasks(CommandData):
     """Write tasks as they were, with their ids and moments, up to 1,000; what was in hand waits again.
 
-    `tasks` is a list of tasks as `list_tasks` gives them. One whose id is there already is left as it is.
+    `tasks` is a list of tasks as `list_tasks` gives them. One that is there already is left as it is; if another is
+    there in its place, the import is refused.
     """
 
     session_id: Id

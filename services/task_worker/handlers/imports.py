@@ -24,7 +24,7 @@ async def import_tasks(tx: Transaction, command: Command) -> Reply:
     """Write tasks as they were; what was in hand waits again, and what waited for others waits for them.
 
     Raises `Rejected`: `invalid`, naming the task, `not_found` for a session or an agent that is not there, or
-    `conflict` for an id that a task of another session has.
+    `conflict` for an id that a task of another session has, or another task of this one.
     """
     data: ImportTasks = command.data
     tasks = read_tasks(data)
@@ -36,6 +36,13 @@ async def import_tasks(tx: Transaction, command: Command) -> Reply:
         raise Rejected("not_found", f"agent {unknown!r} is not registered", agent_name=unknown)
     if (taken := await imports.find_elsewhere(tx, data.session_id, [task.task_id for task in tasks])) is not None:
         raise conflict(f"another session has a task {taken!r}; import this one under another id", task_id=taken)
+    if (different := await imports.find_different(tx, tasks)) is not None:
+        raise conflict(
+            f"session {data.session_id!r} has another task {different!r}, or one under its idempotency key; import it"
+            " under another id",
+            session_id=data.session_id,
+            task_id=different,
+        )
     await queues.make_queues(tx, [{"agent_name": task.agent_name, "capabilities": task.capabilities} for task in tasks])
     imported = await imports.insert_tasks(tx, tasks)
     await imports.add_dependencies(tx, list(imported))

@@ -67,6 +67,32 @@ def test_tasks_are_imported_as_they_were(worker):
     assert [task["task_id"] for task in worker.claim(count=9)] == [first["task_id"]]
 
 
+def test_an_import_is_refused_when_another_task_is_there_in_its_place(worker):
+    made = worker.delegate(input_data={"a": 1}, idempotency_key="k", callback_url="https://hooks.example.com/x")
+    (claimed,) = worker.claim()
+    worker.complete(claimed, output_data=[1])
+    done = worker.task(made["task_id"])
+
+    def imported(**changes: Any) -> Any:
+        fresh = {**done, "task_id": "fresh", "idempotency_key": None}
+        return worker.send("import_tasks", session_id="s1", tasks=[fresh, {**done, **changes}])
+
+    for different in (
+        {"description": "x"}, {"input_data": {"a": 2}}, {"input_data": None}, {"output_data": [2]}, {"priority": 9},
+        {"status": "failed"}, {"error_message": "x"}, {"callback_url": "https://other.example.com/"},
+        {"created": "2020-01-01T00:00:00.000000Z"}, {"capabilities": ["gpu"]}, {"task_id": "same-key"},
+    ):  # fmt: skip
+        refused = imported(**different)
+        assert refused.get("code") == "conflict", different
+        assert refused["details"]["task_id"] == different.get("task_id", done["task_id"])
+        assert worker.ask("get_task", task_id="fresh")["code"] == "not_found"
+    # As it is, with its URL and without, and as it was before it went on.
+    assert imported() == {"imported": 1}
+    assert imported(callback_url="https://hooks.example.com/x") == {"imported": 0}
+    assert imported(status="pending", attempt=0, completed=None, started=None, output_data=None) == {"imported": 0}
+    assert worker.task(made["task_id"]) == done
+
+
 def test_an_imported_task_waits_for_none_of_another_session(worker):
     elsewhere = worker.delegate(session_id="s2")
     task = {**worker.delegate(), "task_id": "imported", "depends_on": [elsewhere["task_id"]]}
