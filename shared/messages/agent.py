@@ -11,7 +11,10 @@ from shared.messages.task import Capabilities
 
 
 class Agent(Model):
-    """A kind of worker with a queue of its own; `max_concurrent` 0: any number of its tasks may be in hand at once."""
+    """A kind of worker with a queue of its own; `max_concurrent` 0: any number of its tasks may be in hand at once.
+
+    `last_heartbeat` is its last registration, claim or heartbeat, give or take 10 s.
+    """
 
     name: str
     type: str
@@ -24,7 +27,10 @@ class Agent(Model):
 
 
 class CountedAgent(Agent):
-    """An agent with how many tasks wait in its queue (counted up to 10,000) and how many are in hand."""
+    """An agent with how many tasks wait in its queue (counted up to 10,000) and how many are in hand.
+
+    `status` is `busy` at its limit, `away` when it was heard of before and not for 150 s, else `available`.
+    """
 
     waiting: int
     in_hand: int

@@ -68,6 +68,9 @@ def claim_task(ageing_seconds: float) -> BatchHandler:
             for at, data in asked:
                 answers[at] = _reply(kind, data, taken[: data.count])
                 del taken[: data.count]
+        silent = [name for name, each in known.items() if each.is_silent]
+        if silent:
+            await agents.hear(tx, silent)
         return [answers[at] for at in range(len(commands))]
 
     return claim

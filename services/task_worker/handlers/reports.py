@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from services.task_worker import tasks
 from services.task_worker.endings import settle
-from services.task_worker.store import changes, queues, reports
+from services.task_worker.store import agents, changes, queues, reports
 from services.task_worker.store.reports import Report
 from shared.bus.parking import Wake
 from shared.bus.replies import Reply
@@ -40,7 +40,10 @@ async def start_task(tx: Transaction, commands: list[Command]) -> list[Reply | R
 async def heartbeat_task(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
     """Keep tasks for longer, as long as their leases hold."""
     kept, refused = await _report(tx, commands, reports.extend_leases, "kept")
-    return [refused[at] if at in refused else Reply({"task": kept[at]}) for at in range(len(commands))]
+    silent = {task.agent_name for task, is_silent in kept.values() if is_silent}
+    if silent:
+        await agents.hear(tx, sorted(silent))
+    return [refused[at] if at in refused else Reply({"task": kept[at][0]}) for at in range(len(commands))]
 
 
 async def complete_task(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
-from services.task_worker.store.rows import run
+from services.task_worker.store.rows import SILENT, json_rows, run
 from shared.database import Transaction
 from shared.messages import JsonText, encode, rfc3339
 from shared.messages.agent import Agent, CountedAgent, RegisterAgent
+
+# How long an agent may be silent before it counts as away: more than twice what a waiting claim or a lease takes.
+AWAY_SECONDS = 150
 
 _COLUMNS: LiteralString = """
     agents.name, agents.type, agents.command, agents.capabilities, agents.max_concurrent, agents.status,
@@ -36,8 +39,20 @@ _LIST: LiteralString = f"""
                 select from tasks where queue = task_queues.id and claimable limit 10000
             ) as head
         ) as waiting where task_queues.agent_name = agents.name),
-        (select count(*) from tasks where tasks.agent_name = agents.name and lease_expires is not null)
+        (select count(*) from tasks where tasks.agent_name = agents.name and lease_expires is not null),
+        agents.last_heartbeat < statement_timestamp() - make_interval(secs => %s)
     from agents order by agents.name
+"""  # noqa: S608
+
+# Agents that nothing was heard of for a while; whoever is being changed just now was heard of by somebody else. By the
+# primary key. No index holds what changes.
+_HEAR: LiteralString = f"""
+    update agents set last_heartbeat = statement_timestamp() from (
+        select name from agents
+        where name = any (array(select json_array_elements_text(%s))) and {SILENT}
+        order by name for no key update skip locked
+    ) as silent
+    where agents.name = silent.name
 """  # noqa: S608
 
 _NAMES: LiteralString = "select name from agents order by name limit 100"
@@ -59,14 +74,28 @@ async def register_agent(tx: Transaction, asked: RegisterAgent) -> Agent:
 
 
 async def list_agents(tx: Transaction) -> list[CountedAgent]:
-    """Every agent by name, with its counts."""
-    rows = await run(tx, _LIST)
-    return [CountedAgent(**_fields(row), waiting=int(row[8]), in_hand=int(row[9])) for row in rows]
+    """Every agent by name, with its counts, and the status they tell."""
+    return [_counted(row) for row in await run(tx, _LIST, AWAY_SECONDS)]
+
+
+async def hear(tx: Transaction, names: Sequence[str]) -> None:
+    """Note that these agents were heard of just now, unless that was noted in the last seconds."""
+    await run(tx, _HEAR, json_rows(sorted(names)))
 
 
 async def agent_names(tx: Transaction) -> list[str]:
     """The names of the registered agents, the first hundred."""
     return [row[0] for row in await run(tx, _NAMES)]
+
+
+def _counted(row: Sequence[Any]) -> CountedAgent:
+    fields = _fields(row)
+    waiting, in_hand, is_silent = row[8:]
+    if 0 < fields["max_concurrent"] <= in_hand:
+        fields["status"] = "busy"
+    elif is_silent:
+        fields["status"] = "away"
+    return CountedAgent(**fields, waiting=int(waiting), in_hand=int(in_hand))
 
 
 def _fields(row: Sequence[Any]) -> dict[str, Any]:

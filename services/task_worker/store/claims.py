@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import LiteralString, NamedTuple
 
-from services.task_worker.store.rows import COLUMNS, claimed_task_of, json_rows, rest_of, run
+from services.task_worker.store.rows import COLUMNS, SILENT, claimed_task_of, json_rows, rest_of, run
 from services.task_worker.tasks import LEASE_SECONDS
 from shared.database import Transaction
 from shared.messages.task import ClaimedTask
@@ -61,12 +61,12 @@ _OF_SESSION: LiteralString = _CLAIM.replace("{columns}", COLUMNS).replace(
 
 # Agents with their limits and queues; those with a limit are locked, so that claims for them take turns. By the primary
 # key, and by task_queues_once.
-_FIND_AGENTS: LiteralString = """
+_FIND_AGENTS: LiteralString = f"""
     select name, max_concurrent, capabilities, (
         select json_agg(json_build_array(id, capabilities)) from task_queues where agent_name = agents.name
-    )
+    ), {SILENT}
     from agents where name = any (array(select json_array_elements_text(%s)))
-"""
+"""  # noqa: S608
 _LOCK_AGENTS: LiteralString = """
     select name, max_concurrent from agents
     where name = any (array(select json_array_elements_text(%s))) and max_concurrent > 0
@@ -82,6 +82,8 @@ class Known(NamedTuple):
     limit: int
     capabilities: list[str]
     queues: list[tuple[int, list[str]]]
+    # Whether it is time to note that it was heard of.
+    is_silent: bool
 
     def queues_for(self, able: frozenset[str]) -> list[int]:
         """The queues whose tasks need nothing but this."""
@@ -91,7 +93,7 @@ class Known(NamedTuple):
 async def find_agents(tx: Transaction, names: Sequence[str]) -> dict[str, Known]:
     """Those of these agents that are registered."""
     rows = await run(tx, _FIND_AGENTS, json_rows(list(names)))
-    return {name: Known(limit, able, queues or []) for name, limit, able, queues in rows}
+    return {name: Known(limit, able, queues or [], silent) for name, limit, able, queues, silent in rows}
 
 
 async def lock_agents(tx: Transaction, names: Sequence[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import LiteralString, NamedTuple
 
-from services.task_worker.store.rows import COLUMNS, claimed_task_of, json_rows, rest_of, run, task_of
+from services.task_worker.store.rows import COLUMNS, SILENT, claimed_task_of, json_rows, rest_of, run, task_of
 from services.task_worker.tasks import IN_HAND, LEASE_SECONDS, may_become
 from shared.database import Transaction
 from shared.messages.task import ClaimedTask, Task, TaskStatus
@@ -51,11 +51,12 @@ _START: LiteralString = f"""
     returning {COLUMNS}, report.at
 """  # noqa: S608
 
-# Kept for as long again, though not beyond its time.
+# Kept for as long again, though not beyond its time. With whether it is time to note that its agent was heard of.
 _HEARTBEAT: LiteralString = f"""
     update tasks set lease_expires = least(statement_timestamp() + make_interval(secs => %(seconds)s), deadline)
     {_REPORTS} and status in ({_statuses(IN_HAND)})
-    returning {COLUMNS}, tasks.lease_token, tasks.lease_expires, report.at
+    returning {COLUMNS}, tasks.lease_token, tasks.lease_expires, report.at,
+        exists (select from agents where agents.name = tasks.agent_name and {SILENT})
 """  # noqa: S608
 
 
@@ -71,10 +72,10 @@ async def start_tasks(tx: Transaction, reports: Sequence[Report]) -> dict[int, T
     return {rest_of(row)[0]: task_of(row) for row in rows}
 
 
-async def extend_leases(tx: Transaction, reports: Sequence[Report]) -> dict[int, ClaimedTask]:
-    """Extend the leases that hold; the tasks by `at`. Each task may be named once."""
+async def extend_leases(tx: Transaction, reports: Sequence[Report]) -> dict[int, tuple[ClaimedTask, bool]]:
+    """Extend the leases that hold; by `at`: the task, and whether its agent was silent. Each task may be named once."""
     rows = await run(tx, _HEARTBEAT, reports=_rows(reports), seconds=float(LEASE_SECONDS))
-    return {rest_of(row)[2]: claimed_task_of(row) for row in rows}
+    return {rest_of(row)[2]: (claimed_task_of(row), rest_of(row)[3]) for row in rows}
 
 
 def _rows(reports: Sequence[Report]) -> object:

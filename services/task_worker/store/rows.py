@@ -18,6 +18,10 @@ COLUMNS: LiteralString = """
     tasks.timeout_s, tasks.depends_on, tasks.capabilities, tasks.run_at, tasks.due, tasks.cron, tasks.schedule_id,
     tasks.idempotency_key, tasks.callback_url, tasks.claimed_by, tasks.created, tasks.started, tasks.completed
 """
+# Of an agent: that it was last noted to be heard of long enough ago to note it again. A claim need not write each time.
+SILENT: LiteralString = (
+    "(agents.last_heartbeat is null or agents.last_heartbeat < statement_timestamp() - interval '10 seconds')"
+)
 _COUNT = COLUMNS.count(",") + 1
 
 

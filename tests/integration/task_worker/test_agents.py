@@ -1,6 +1,9 @@
 """register_agent, list_agents and import_tasks on a real database."""
 
+import asyncio
 from typing import Any
+
+from sqlalchemy import text
 
 
 def agents(worker: Any) -> dict[str, dict[str, Any]]:
@@ -48,6 +51,61 @@ def test_the_list_counts_what_waits_and_what_is_in_hand(worker):
         "codex": (2, 1),
         "researcher": (0, 0),
     }
+
+
+def heard(worker: Any) -> Any:
+    ((moment,),) = worker.sql("select last_heartbeat from agents where name = 'codex'")
+    return moment
+
+
+def last_heard(worker: Any, when: str) -> None:
+    worker.sql(f"update agents set last_heartbeat = {when} where name = 'codex'")
+
+
+def test_claims_and_heartbeats_tell_that_an_agent_is_there(worker):
+    worker.delegate()
+    last_heard(worker, "null")
+    (task,) = worker.claim()
+    first = heard(worker)
+    assert first is not None
+    # Noted once in a while, not each time.
+    worker.claim()
+    worker.report("heartbeat_task", task)
+    assert heard(worker) == first
+    last_heard(worker, "now() - interval '11 seconds'")
+    worker.report("heartbeat_task", task)
+    assert heard(worker) > first
+    # Also a claim that finds nothing.
+    last_heard(worker, "now() - interval '11 seconds'")
+    assert worker.claim() == []
+    assert heard(worker) > first
+
+
+def test_an_agent_that_is_being_changed_is_not_waited_for(worker):
+    last_heard(worker, "null")
+
+    async def claim_meanwhile() -> None:
+        async with worker.database.transaction() as tx:
+            await tx.execute(text("update agents set command = 'x' where name = 'codex'"))
+            await asyncio.wait_for(worker.do("claim_task", agent_name="codex", worker_id="w"), 10)
+
+    worker.run(claim_meanwhile())
+    assert heard(worker) is None
+
+
+def test_an_agents_status_says_whether_it_can_take_more_and_is_there(worker):
+    for _ in range(2):
+        worker.delegate()
+    worker.claim()
+    assert agents(worker)["codex"]["status"] == "available"
+    worker.send("register_agent", name="codex", type="t", max_concurrent=1)
+    assert agents(worker)["codex"]["status"] == "busy"
+    worker.send("register_agent", name="codex", type="t", max_concurrent=2)
+    assert agents(worker)["codex"]["status"] == "available"
+    last_heard(worker, "now() - interval '151 seconds'")
+    assert agents(worker)["codex"]["status"] == "away"
+    worker.claim()
+    assert agents(worker)["codex"]["status"] == "busy"
 
 
 def test_tasks_are_imported_as_they_were(worker):
