@@ -271,12 +271,23 @@ def _with_parts(reply: Reply) -> list[CallbackOwed]:
     return [*reply.callbacks, *(owed for _, part in reply.parts for owed in part.callbacks)]
 
 
+def is_repetition(command: Command, caller: str | None, known: bytes | None) -> bool:
+    """Whether a command repeats one by this caller with this fingerprint; a confidential one is its sender's alone."""
+    if command.spec.confidential and caller != command.caller:
+        return False
+    return known is None or known == fingerprint(command)
+
+
+def used_already(command: Command) -> Rejected:
+    """The refusal of an id that stands for another command."""
+    return conflict(
+        f"message id {command.message_id!r} was already used for another command", message_id=command.message_id
+    )
+
+
 def _repeat(command: Command, record: handled.Handled) -> Outcome:
-    if record.fingerprint is not None and record.fingerprint != fingerprint(command):
-        refusal = conflict(
-            f"message id {command.message_id!r} was already used for another command", message_id=command.message_id
-        )
-        return Outcome(error_reply(refusal), [], "conflict")
+    if not is_repetition(command, record.caller, record.fingerprint):
+        return Outcome(error_reply(used_already(command)), [], "conflict")
     return Outcome(record.reply.encode(), publications(record.events), "repeated")
 
 

@@ -27,6 +27,7 @@ class Handled(NamedTuple):
     fingerprint: bytes | None
     reply: str
     events: str | None
+    caller: str | None
 
 
 class Record(NamedTuple):
@@ -56,7 +57,7 @@ class Callback(NamedTuple):
 
 # Which of these messages were handled before. Serves: primary key.
 _FIND = """
-    select message_id, fingerprint, reply, events from handled_messages
+    select message_id, fingerprint, reply, events, caller from handled_messages
     where message_id = any (array(select json_array_elements_text(%s)))
 """
 

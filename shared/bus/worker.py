@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from shared.bus.batch_log import observe
 from shared.bus.bodies import unpacked
-from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome, error_reply, fingerprint
+from shared.bus.commit import (
+    GroupCommit,
+    HandledElsewhere,
+    Outcome,
+    error_reply,
+    fingerprint,
+    is_repetition,
+    used_already,
+)
 from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
@@ -22,7 +30,7 @@ from shared.bus.topology import commands_queue
 from shared.bus.unconfirmed import tell_unconfirmed
 from shared.bus.waiting import Waiting
 from shared.database import Database, is_transient
-from shared.errors import Rejected, Unavailable, conflict, invalid
+from shared.errors import Rejected, Unavailable, invalid
 from shared.logs import get_logger
 from shared.messages import decode_command
 from shared.telemetry import UNFINISHED, span, well_formed
@@ -294,6 +302,6 @@ class Worker:
 
 def _reply_for(item: Item, first: dict[str, Item], outcome: Outcome) -> bytes:
     original = first[item.command.message_id]
-    if original is not item and fingerprint(original.command) != fingerprint(item.command):
-        return error_reply(conflict(f"message id {item.command.message_id!r} was already used for another command"))
+    if original is not item and not is_repetition(item.command, original.command.caller, fingerprint(original.command)):
+        return error_reply(used_already(item.command))
     return outcome.reply

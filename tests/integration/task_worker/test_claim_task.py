@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from services.task_worker.store import claims
+from tests.integration.handling import result_of
 
 
 def test_a_claim_leases_a_task_for_a_minute(worker):
@@ -132,6 +133,17 @@ def test_completing_twice_with_one_lease_is_a_conflict_that_says_so(worker):
     refused = worker.complete(claimed)
     assert refused["code"] == "conflict"
     assert "already completed with this lease" in refused["message"]
+
+
+def test_a_claim_repeated_by_another_key_tells_no_lease(worker):
+    worker.delegate()
+    claim = ("claim_task", {"agent_name": "codex", "worker_id": "w1"})
+    (first,) = worker.run(worker.commit(worker.command(*claim, message_id="c1", caller="ada")))
+    (again,) = worker.run(worker.commit(worker.command(*claim, message_id="c1", caller="ada")))
+    (other,) = worker.run(worker.commit(worker.command(*claim, message_id="c1", caller="eve")))
+    assert result_of(first)["tasks"][0]["lease_token"]
+    assert result_of(again) == result_of(first)
+    assert result_of(other)["code"] == "conflict"
 
 
 def test_completing_needs_the_tasks_own_lease(worker):

@@ -90,7 +90,9 @@ async def test_a_bomb_of_many_members_is_refused_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"plain text", gzip.compress(b"text" * 100)[:-20], gzip.compress(b"text")[:-1] + b"\x07", b"\x1f\x8b"]
+    "sent",
+    [b"plain text", gzip.compress(b"text" * 100)[:-20], gzip.compress(b"text")[:-1] + b"\x07", b"\x1f\x8b"],
+    ids=["not compressed", "cut off", "a wrong sum", "only the magic"],
 )
 async def test_broken_compression_is_refused_as_invalid(sent: bytes) -> None:
     assert await refused(pieces(sent), {b"content-encoding": b"gzip"}) == "invalid"
