@@ -271,23 +271,22 @@ def _with_parts(reply: Reply) -> list[CallbackOwed]:
     return [*reply.callbacks, *(owed for _, part in reply.parts for owed in part.callbacks)]
 
 
-def is_repetition(command: Command, caller: str | None, known: bytes | None) -> bool:
-    """Whether a command repeats one by this caller with this fingerprint; a confidential one is its sender's alone."""
-    if command.spec.confidential and caller != command.caller:
-        return False
-    return known is None or known == fingerprint(command)
+def refusal_of_another(command: Command, caller: str | None, known: bytes | None) -> bytes | None:
+    """The reply to a command that is another than its id stands for, which has this caller and fingerprint.
 
-
-def used_already(command: Command) -> Rejected:
-    """The refusal of an id that stands for another command."""
-    return conflict(
-        f"message id {command.message_id!r} was already used for another command", message_id=command.message_id
+    None when it is a repetition. A confidential one is its sender's alone.
+    """
+    if (known is None or known == fingerprint(command)) and (not command.spec.confidential or caller == command.caller):
+        return None
+    message_id = command.message_id
+    return error_reply(
+        conflict(f"message id {message_id!r} was already used for another command", message_id=message_id)
     )
 
 
 def _repeat(command: Command, record: handled.Handled) -> Outcome:
-    if not is_repetition(command, record.caller, record.fingerprint):
-        return Outcome(error_reply(used_already(command)), [], "conflict")
+    if refusal := refusal_of_another(command, record.caller, record.fingerprint):
+        return Outcome(refusal, [], "conflict")
     return Outcome(record.reply.encode(), publications(record.events), "repeated")
 
 

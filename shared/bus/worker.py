@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from shared.bus.batch_log import observe
 from shared.bus.bodies import unpacked
-from shared.bus.commit import (
-    GroupCommit,
-    HandledElsewhere,
-    Outcome,
-    error_reply,
-    fingerprint,
-    is_repetition,
-    used_already,
-)
+from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome, fingerprint, refusal_of_another
 from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
@@ -302,6 +294,6 @@ class Worker:
 
 def _reply_for(item: Item, first: dict[str, Item], outcome: Outcome) -> bytes:
     original = first[item.command.message_id]
-    if original is not item and not is_repetition(item.command, original.command.caller, fingerprint(original.command)):
-        return error_reply(used_already(item.command))
-    return outcome.reply
+    if original is item:
+        return outcome.reply
+    return refusal_of_another(item.command, original.command.caller, fingerprint(original.command)) or outcome.reply
