@@ -142,6 +142,8 @@ class CommandDoor:
         caller.permit(spec, asked)
         check_targets((envelope or {}).get("callback_url"), asked, self._callbacks)
         given = {"sender_agent_id": sender(call, caller), **(envelope or {}), "caller": caller.name}
+        if "admin" in caller.scopes:
+            given["by_admin"] = True
         key = call.text(b"idempotency-key")
         given["message_id"] = outgoing.check_message_id(given.get("message_id") or key or new_id())
         new_key = self._access.new_key(spec, document, caller, given["message_id"])

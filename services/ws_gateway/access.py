@@ -75,6 +75,11 @@ class Identity:
             "caller": self.caller.name,
         }
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may see what is not meant for it: a person with the scope `admin`; an agent never is."""
+        return self.kind == "human" and "admin" in self.caller.scopes
+
     def hears(self, pattern: str) -> bool:
         """Whether it may hear every topic of this pattern."""
         return hears(pattern, self.topics, self.caller.sessions if self.hears_sessions else None)

@@ -15,12 +15,12 @@ from services.ws_gateway.access import (
     identify,
     resume_token,
 )
+from services.ws_gateway.answers import HANDLERS
 from services.ws_gateway.backlog import Backlog
 from services.ws_gateway.commands import tell_refused
 from services.ws_gateway.frames import PING, error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.requests import Ack, Authenticate, CommandRequest, Ping, Request, Subscribe, read_request
-from services.ws_gateway.topics import HANDLERS
 from shared.errors import Rejected
 from shared.limits import Bucket
 from shared.logs import get_logger
@@ -117,6 +117,8 @@ class Client:
             )
         )
         log.info("client_connected", **self._named())
+        for tell in self.gateway.on_seated:
+            tell(self)
 
     def _expired(self) -> None:
         self.close(BAD_TOKEN, "the token has expired; connect with a new one")

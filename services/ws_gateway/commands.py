@@ -167,6 +167,7 @@ class Commands:
             hops=request.hops,
             trust=request.trust,
             caller=identity.caller.name or None,
+            by_admin=identity.is_admin,
         )
         headers = {"traceparent": request.traceparent} if request.traceparent else None
         return await self._rpc.request(

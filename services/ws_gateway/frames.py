@@ -22,14 +22,15 @@ PING = b"\x89\x00"
 class Frame:
     """An event as it goes out: its place in the log, its topic, how urgent it is, and the bytes."""
 
-    __slots__ = ("cursor", "data", "message_id", "rank", "routing_key")
+    __slots__ = ("cursor", "data", "message_id", "rank", "routing_key", "type")
 
-    def __init__(self, cursor: int, routing_key: str, rank: int, message_id: str, data: bytes) -> None:
+    def __init__(self, cursor: int, routing_key: str, rank: int, message_id: str, data: bytes, kind: str = "") -> None:
         self.cursor = cursor
         self.routing_key = routing_key
         self.rank = rank
         self.message_id = message_id
         self.data = data
+        self.type = kind
 
     def __repr__(self) -> str:
         return f"Frame({self.cursor}, {self.routing_key!r}, {PRIORITIES[self.rank]})"
@@ -86,7 +87,7 @@ def event_frame(cursor: int, routing_key: str, body: bytes) -> Frame:
         body = body.rstrip()
     tail = b',"cursor":%d}' % cursor
     data = b"".join((_head(len(body) - 1 + len(tail)), memoryview(body)[:-1], tail))
-    return Frame(cursor, routing_key, _RANKS.get(envelope.priority, _NORMAL), envelope.message_id, data)
+    return Frame(cursor, routing_key, _RANKS.get(envelope.priority, _NORMAL), envelope.message_id, data, envelope.type)
 
 
 def recorded_frame(body: bytes) -> Frame:
@@ -97,7 +98,14 @@ def recorded_frame(body: bytes) -> Frame:
     envelope = _read(body)
     if len(body) > PAYLOAD_LIMIT:
         body = _without_payload(body)
-    return Frame(envelope.cursor, "", _RANKS.get(envelope.priority, _NORMAL), envelope.message_id, text_frame(body))
+    return Frame(
+        envelope.cursor,
+        "",
+        _RANKS.get(envelope.priority, _NORMAL),
+        envelope.message_id,
+        text_frame(body),
+        envelope.type,
+    )
 
 
 def _read(body: bytes) -> _Envelope:

@@ -48,6 +48,10 @@ class Gateway:
         # Clients by when they are pinged, so that not all are at the same time.
         self._beats: list[dict[Client, None]] = [{} for _ in range(HEARTBEAT_SECONDS)]
         self._turn = 0
+        # Told of each client that has shown who it is, of each such client that is gone, and once a second.
+        self.on_seated: list[Callable[[Client], None]] = []
+        self.on_released: list[Callable[[Client], None]] = []
+        self.on_beat: list[Callable[[], None]] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -98,6 +102,8 @@ class Gateway:
             self._empty.set()
         if client.identity:
             self.metrics.connections.labels(client.identity.permission).dec()
+            for tell in self.on_released:
+                tell(client)
         self.metrics.closes.labels(str(code)).inc()
         for beat in self._beats:
             beat.pop(client, None)
@@ -107,6 +113,8 @@ class Gateway:
         self._turn = (self._turn + 1) % len(self._beats)
         for client in list(self._beats[self._turn]):
             client.beat()
+        for act in self.on_beat:
+            act()
 
     async def shut_down(self, code: int, reason: str, patience: float) -> None:
         """Write what waits, close every connection, and wait until they are closed, `patience` seconds at most."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.ws_gateway.frames import Frame, event_frame
@@ -32,7 +32,12 @@ class Intake:
         self._metrics = metrics
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._awaits_first = True
+        self._watchers: dict[str, list[Callable[[Frame], None]]] = {}
         self.epoch = Epoch("", 0)
+
+    def watch(self, kind: str, look: Callable[[Frame], None]) -> None:
+        """Have every event of a type looked at before it goes out, those that fill the ring at the start too."""
+        self._watchers.setdefault(kind, []).append(look)
 
     def begin(self, epoch: Epoch, offset: int) -> None:
         """Events of this epoch follow, from an offset on. If it is another epoch than before, listeners are told."""
@@ -82,6 +87,9 @@ class Intake:
                     continue
                 ids[frame.message_id] = None
             frames.append(frame)
+            if frame.type in self._watchers:
+                for look in self._watchers[frame.type]:
+                    look(frame)
         while len(ids) > REMEMBERED_IDS:
             ids.popitem(last=False)
         if frames:

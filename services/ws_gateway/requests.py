@@ -32,14 +32,41 @@ class Authenticate(Request, tag="authenticate"):
     token: str
 
 
-class Subscribe(Request, tag="subscribe"):
+class Focus(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a client concentrates on: an event that has one of these topics, tags or words is within its focus."""
+
+    topics: list[str] = []
+    tags: list[str] = []
+    words: list[str] = []
+
+
+class Taste(Request, kw_only=True):
+    """What a client may say of how it wants its events, with `subscribe` and with `set_mode`; None: as before."""
+
+    filters: Focus | None = None
+    # Hears now and then what passes by outside of its focus.
+    peripheral_awareness: bool | None = None
+    # What to do while the connection is slow, which types always come at once, and which may wait; None: nothing.
+    slow_connection_preference: Literal["summaries", "full_delayed", "critical_only"] | None = None
+    required_data: list[str] | None = None
+    batchable_data: list[str] | None = None
+    # Large events may come compressed (zlib), as binary messages.
+    deflate: bool | None = None
+
+
+Mode = Literal["everything", "focused", "relevant"]
+
+
+class Subscribe(Taste, tag="subscribe"):
     """Asks for topics: from now on, or from after a cursor, or from the last matching event kept."""
 
     topics: list[str]
-    mode: str = "everything"
-    filters: dict[str, Any] | None = None
-    peripheral_awareness: bool | None = None
+    mode: Mode = "everything"
     since: int | Literal["last"] | None = None
+    # Begin with little, and more of it by and by.
+    warmup: bool = False
+    # Continue the connection this token was given to.
+    resume_token: str | None = None
 
 
 class Unsubscribe(Request, tag="unsubscribe"):
@@ -48,17 +75,35 @@ class Unsubscribe(Request, tag="unsubscribe"):
     topics: list[str] | None = None
 
 
-class SetMode(Request, tag="set_mode"):
+class SetMode(Taste, tag="set_mode"):
     """Chooses which of the matching events come."""
 
-    mode: str
+    mode: Mode
 
 
 class Infodump(Request, tag="infodump"):
-    """Asks once for past events: those after a cursor, of a topic."""
+    """Asks once for past events: those after a cursor, up to another, of a topic."""
 
     since: int | Literal["last"] | None = None
+    until: int | None = None
     pattern: str | None = None
+
+
+class Resume(Request, tag="resume"):
+    """Continues an earlier connection with what it had subscribed to, from after a cursor."""
+
+    resume_token: str
+    since: int | Literal["last"] | None = None
+
+
+class Presence(Request, tag="agent_presence"):
+    """Says what the agent does; what is left out stays as it was."""
+
+    agent_id: Name | None = None
+    status: Literal["online", "working", "idle"] | None = None
+    current_context: str | None = None
+    active_sidebars: list[str] | None = None
+    specialties: list[str] | None = None
 
 
 class CommandRequest(Request, tag="command"):
@@ -78,7 +123,7 @@ class Ping(Request, tag="ping"):
 
 KINDS: dict[str, type[Request]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (Authenticate, Subscribe, Unsubscribe, SetMode, Infodump, CommandRequest, Ack, Ping)
+    for kind in (Authenticate, Subscribe, Unsubscribe, SetMode, Infodump, Resume, Presence, CommandRequest, Ack, Ping)
 }
 
 

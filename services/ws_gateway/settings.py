@@ -15,6 +15,33 @@ class GatewaySettings(DoorSettings):
     ring_events: int = Field(20_000, alias="SWITCHYARD_GATEWAY_RING_EVENTS", ge=1)
     ring_bytes: int = Field(64 * 1024 * 1024, alias="SWITCHYARD_GATEWAY_RING_BYTES", ge=1)
 
+    frames_per_address: int = Field(
+        5_000,
+        alias="SWITCHYARD_GATEWAY_FRAMES_PER_ADDRESS",
+        ge=1,
+        description="frames a second that all connections of one address may send together",
+    )
+    connections_per_address_s: int = Field(
+        500,
+        alias="SWITCHYARD_GATEWAY_CONNECTS_PER_ADDRESS",
+        ge=1,
+        description="new connections a second from one address; ten times as many at once",
+    )
+    trusted_proxies: str = Field(
+        "",
+        alias="SWITCHYARD_TRUSTED_PROXIES",
+        description="addresses or networks, comma-separated, whose X-Forwarded-For is believed",
+    )
+    presence_grace_s: float = Field(
+        10.0, alias="SWITCHYARD_PRESENCE_GRACE_S", ge=0, description="how long an agent may be gone before that is told"
+    )
+    ack_s: float = Field(
+        30.0,
+        alias="SWITCHYARD_GATEWAY_ACK_S",
+        gt=0,
+        description="after how many seconds the curator asks for the acknowledgement of a critical event",
+    )
+
     @property
     def limits(self) -> Limits:
         """How many connections there may be."""

@@ -14,8 +14,10 @@ DEAD_LETTERS = "switchyard.dead-letters"
 EVENT_LOG = "switchyard.event-log"
 # Between the replicas of a worker: what has come that commands parked at another may be waiting for.
 WAKES = "switchyard.wakes"
+# Between the gateways: who is connected where.
+GATEWAYS = "switchyard.gateways"
 
-AREAS = ("webhook", "session", "memory", "task", "agent")
+AREAS = ("webhook", "session", "memory", "task", "agent", "sidebar")
 # Where a command goes that could not be handled yet, by how long it waits there.
 RETRY_TIERS = {1: "switchyard.retry.1s", 10: "switchyard.retry.10s", 60: "switchyard.retry.60s"}
 # What a queue may hold before publishers are refused; far more than a worker is ever behind.
@@ -68,6 +70,7 @@ EXCHANGES = [
     Exchange(COMMANDS, "topic", {"alternate-exchange": UNROUTED}),
     Exchange(EVENTS, "topic", {}),
     Exchange(WAKES, "fanout", {}),
+    Exchange(GATEWAYS, "fanout", {}),
     *(Exchange(name, "fanout", {}) for name in RETRY_TIERS.values()),
 ]
 

@@ -119,6 +119,7 @@ def commands_within(batch: Command) -> list[Command]:
             data_text=part.text,
             traceparent=batch.traceparent,
             caller=batch.caller,
+            by_admin=batch.by_admin,
         )
         for index, part in enumerate(asked.parts)
     ]

@@ -142,6 +142,8 @@ class CommandEnvelope(BaseModel):
     trust: Trust = "trusted"
     # The name of the key or token the command came in by; stamped by the door, never taken from a caller's word.
     caller: Id | None = None
+    # Whether that key may do everything; stamped by the door as well.
+    by_admin: bool = False
     # Where the reply is to be sent as well, once there is one.
     callback_url: Annotated[str, StringConstraints(max_length=2_000)] | None = None
     data: dict[str, Any]
@@ -208,6 +210,7 @@ class Command:
     traceparent: str = ""
     caller: str | None = None
     callback_url: str | None = None
+    by_admin: bool = False
 
     @property
     def session_id(self) -> str | None:
@@ -276,6 +279,7 @@ def decode_command(body: bytes, traceparent: str = "") -> Command:
         traceparent=traceparent,
         caller=envelope.caller,
         callback_url=envelope.callback_url,
+        by_admin=envelope.by_admin,
     )
 
 
@@ -324,6 +328,7 @@ def encode_command(
     trust: Trust = "trusted",
     caller: str | None = None,
     callback_url: str | None = None,
+    by_admin: bool = False,
 ) -> bytes:
     """A command as it travels on the bus; `data` given as text goes out unchanged."""
     message: dict[str, Any] = {
@@ -340,6 +345,8 @@ def encode_command(
         message["correlation_id"] = correlation_id
     if caller is not None:
         message["caller"] = caller
+    if by_admin:
+        message["by_admin"] = True
     if callback_url is not None:
         message["callback_url"] = callback_url
     message["data"] = data
