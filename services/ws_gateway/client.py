@@ -18,8 +18,9 @@ from services.ws_gateway.access import (
 from services.ws_gateway.answers import HANDLERS
 from services.ws_gateway.backlog import Backlog
 from services.ws_gateway.commands import tell_refused
-from services.ws_gateway.frames import PING, error, message
+from services.ws_gateway.frames import error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
+from services.ws_gateway.pulse import Pulse
 from services.ws_gateway.requests import Ack, Authenticate, CommandRequest, Ping, Request, Subscribe, read_request
 from shared.errors import Rejected
 from shared.limits import Bucket
@@ -67,7 +68,7 @@ class Client:
         self.connection = Connection(link.write, self.close, Backlog(MAX_WAITING["human"]))
         self.reader = gateway.library.reader(self.connection, self._spawn)
         self.closing = False
-        self.ping_ms: float | None = None
+        self.pulse = Pulse()
         self.received = 0
         self._link = link
         self._code = 1006
@@ -79,8 +80,6 @@ class Client:
         self._commands = 0
         self._held = False
         self._opened_at = time.monotonic()
-        self._pinged_at = 0.0
-        self._unanswered = 0
 
     def open(self, token: str | None) -> None:
         """The handshake is done; `token` is what it showed."""
@@ -200,19 +199,28 @@ class Client:
         """Ping; close when too many pings have not been answered."""
         if self.closing or self.identity is None:
             return
-        if self._unanswered >= UNANSWERED_PINGS:
+        if self.pulse.unanswered >= UNANSWERED_PINGS:
             slow = self.connection.paused
             self.close(SLOW_CONSUMER if slow else GOING_AWAY, f"{UNANSWERED_PINGS} pings were not answered")
             return
-        self._unanswered += 1
-        self._pinged_at = time.monotonic()
-        self.send(PING)
+        self.pulse.unanswered += 1
+        self.ping_now()
 
-    def ponged(self) -> None:
-        """A ping was answered."""
-        if self._unanswered:
-            self._unanswered = 0
-            self.ping_ms = (time.monotonic() - self._pinged_at) * 1000
+    @property
+    def ping_ms(self) -> float | None:
+        """How long the last answered ping took."""
+        return self.pulse.ping_ms
+
+    def ping_now(self) -> int:
+        """Ping out of turn; returns the ping's number: once `pulse.answered` is there, all written before was read."""
+        self.send(self.pulse.ping())
+        return self.pulse.sent
+
+    def ponged(self, payload: bytes = b"") -> None:
+        """A pong has come."""
+        if self.pulse.pong(payload):
+            for tell in self.gateway.on_pong:
+                tell(self)
 
     def counted(self) -> bool:
         """Count a frame of any kind; false when there were too many, and the connection is being closed."""
@@ -255,6 +263,8 @@ class Client:
             self._authenticate(request.token)
             return
         if isinstance(request, Ack):
+            for tell in self.gateway.on_ack:
+                tell(self, request)
             return
         if request.message_id is not None and not self._is_new(request.message_id):
             self.send(message("duplicate_ack", original_message_id=request.message_id))

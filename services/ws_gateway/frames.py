@@ -16,8 +16,6 @@ CRITICAL = 0
 _RANKS = {name: rank for rank, name in enumerate(PRIORITIES)} | {"urgent": CRITICAL}
 _NORMAL = _RANKS["normal"]
 
-PING = b"\x89\x00"
-
 
 class Frame:
     """An event as it goes out: its place in the log, its topic, how urgent it is, and the bytes."""
@@ -31,6 +29,12 @@ class Frame:
         self.message_id = message_id
         self.data = data
         self.type = kind
+
+    @property
+    def text(self) -> bytes:
+        """The JSON within."""
+        length = self.data[1]
+        return self.data[2 if length < 126 else 4 if length == 126 else 10 :]
 
     def __repr__(self) -> str:
         return f"Frame({self.cursor}, {self.routing_key!r}, {PRIORITIES[self.rank]})"
@@ -128,6 +132,4 @@ def _without_payload(body: bytes) -> bytes:
 
 def overtaking(frame: Frame, since: int) -> bytes:
     """The frame of an event that goes out before older ones: it says from which cursor to resume instead of its own."""
-    length = frame.data[1]
-    payload = frame.data[2 if length < 126 else 4 if length == 126 else 10 :]
-    return text_frame(b'%b,"since":%d}' % (payload[:-1], since))
+    return text_frame(b'%b,"since":%d}' % (frame.text[:-1], since))

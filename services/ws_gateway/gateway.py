@@ -11,6 +11,7 @@ from services.ws_gateway.commands import Commands
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
 from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.requests import Ack
 from services.ws_gateway.resume import Library
 from shared.key_ring import KeyRing
 
@@ -52,6 +53,11 @@ class Gateway:
         self.on_seated: list[Callable[[Client], None]] = []
         self.on_released: list[Callable[[Client], None]] = []
         self.on_beat: list[Callable[[], None]] = []
+        # Told of each `ack`, and of each pong that answers a ping of ours (`client.pulse`).
+        self.on_ack: list[Callable[[Client, Ack], None]] = []
+        self.on_pong: list[Callable[[Client], None]] = []
+        # Why no more connections are taken; empty: they are.
+        self.ending = ""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -71,12 +77,18 @@ class Gateway:
         return [client for beat in self._beats for client in beat]
 
     def connect(self, link: Link) -> Client:
-        """A socket that has done its handshake. Raises `Refused` when there are too many."""
+        """A socket that has done its handshake. Raises `Refused` when there are too many, or the gateway ends."""
+        self.check_open()
         self.places.enter(link.address)
         self._empty.clear()
         client = Client(self, link)
         min(self._beats, key=len)[client] = None
         return client
+
+    def check_open(self) -> None:
+        """Raise `Refused` with 1012 when the gateway shuts down."""
+        if self.ending:
+            raise Refused(RESTART, self.ending)
 
     def check_key(self, identity: Identity) -> None:
         """Raise `Refused` with 4401 when the key that asked for this token was revoked since."""
@@ -91,6 +103,7 @@ class Gateway:
 
     def seat(self, client: Client, identity: Identity) -> None:
         """A client has shown who it is. Raises `Refused` when that agent has its connections already."""
+        self.check_open()
         self.places.seat(client.address, identity)
         client.identity = identity
         self.metrics.connections.labels(identity.permission).inc()

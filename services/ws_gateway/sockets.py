@@ -87,7 +87,7 @@ class Socket(WSListener):
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:
-            client.ponged()
+            client.ponged(frame.get_payload_as_bytes())
         elif (kind == WSMsgType.CONTINUATION) != bool(self._parts):
             self._close_client(1002, "a fragment is out of order")
         else:
