@@ -5,9 +5,10 @@ from the live events, because it asked for nothing yet or is being given older o
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from services.ws_gateway.backlog import Backlog, Overflow
-from services.ws_gateway.frames import Frame, gap
+from services.ws_gateway.frames import CRITICAL, Frame, gap
 from services.ws_gateway.ring import Ring
 from shared.topics import CACHED_KEYS, PatternTree, Topics
 
@@ -17,6 +18,13 @@ JOIN_BYTES = 64 * 1024
 SLOW_CONSUMER = 4000
 
 
+class Pacer(Protocol):
+    """Decides when a connection gets its events: now (by `Hub.give`), later, in short, or not at all, which it tells."""
+
+    def offer(self, frames: list[Frame]) -> None:
+        """Take events that the connection is to get, in order."""
+
+
 class Connection:
     """One receiver: where to write, and what waits for it.
 
@@ -24,13 +32,14 @@ class Connection:
     `Hub.pause` and `Hub.resume` when that is too much and when it has gone.
     """
 
-    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "paused", "write")
+    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "paced_by", "paused", "write")
 
     def __init__(self, write: Callable[[bytes], None], close: Callable[[int, str], None], backlog: Backlog) -> None:
         self.write = write
         self.close = close
         self.paused = False
         self.backlog = backlog
+        self.paced_by: Pacer | None = None
         self.group: Group | None = None
         # Called when the socket has room again and the backlog is empty.
         self.on_writable: Callable[[], None] | None = None
@@ -51,18 +60,21 @@ class Connection:
 class Group:
     """The connections that want the same topics. An event is matched once for all of them, and joined once."""
 
-    __slots__ = ("idle", "sent", "slow", "topics", "writes")
+    __slots__ = ("idle", "paced", "sent", "slow", "topics", "writes")
 
     def __init__(self, topics: Topics) -> None:
         self.topics = topics
         self.idle: dict[Connection, None] = {}
         self.slow: dict[Connection, None] = {}
+        self.paced: dict[Connection, None] = {}
         # The write methods of the idle ones; made anew after each change.
         self.writes: list[Callable[[bytes], None]] | None = None
         self.sent = 0
 
     def _enter(self, connection: Connection) -> None:
-        if connection.paused:
+        if connection.paced_by is not None:
+            self.paced[connection] = None
+        elif connection.paused:
             self.slow[connection] = None
         else:
             self.idle[connection] = None
@@ -76,6 +88,12 @@ class Group:
             connection._sent += self.sent - connection._joined_at
         else:
             self.slow.pop(connection, None)
+            self.paced.pop(connection, None)
+
+    @property
+    def members(self) -> list[Connection]:
+        """Everyone in it."""
+        return [*self.idle, *self.slow, *self.paced]
 
 
 class Hub:
@@ -89,6 +107,8 @@ class Hub:
         self.frames_out = 0
         self.dropped = 0
         self.gaps = 0
+        # Told which connections were given a critical event.
+        self.on_critical: Callable[[Sequence[Connection], Frame], None] | None = None
         self._tree = PatternTree()
         self._groups: dict[frozenset[str], Group] = {}
         self._found: dict[str, tuple[Group, ...]] = {}
@@ -128,7 +148,9 @@ class Hub:
 
     def _send(self, group: Group, frames: list[Frame], data: bytes) -> None:
         # A write may turn a connection slow: it has these frames already, so the slow ones are noted first.
-        slow = tuple(group.slow)
+        slow, paced = tuple(group.slow), tuple(group.paced)
+        critical = [frame for frame in frames if frame.rank == CRITICAL] if self.on_critical else ()
+        receivers = group.members if critical else []
         writes = group.writes
         if writes is None:
             writes = group.writes = [connection.write for connection in group.idle]
@@ -138,6 +160,38 @@ class Hub:
             write(data)
         for connection in slow:
             self._keep(connection, frames)
+        for connection in paced:
+            if connection.paced_by is not None:
+                connection.paced_by.offer(frames)
+        for frame in critical:
+            if self.on_critical:
+                self.on_critical(receivers, frame)
+
+    def give(self, connection: Connection, frames: list[Frame]) -> None:
+        """Write events to one connection, past its pacer; while its socket is full they wait in its backlog."""
+        for some in joinable(frames):
+            if connection.paused:
+                self._keep(connection, some)
+            else:
+                connection.count(len(some))
+                self.frames_out += len(some)
+                connection.write(some[0].data if len(some) == 1 else b"".join([frame.data for frame in some]))
+
+    def pace(self, connection: Connection, pacer: Pacer) -> None:
+        """Hand the connection's live events to a pacer from now on; older ones that it asks for still come at once."""
+        self._regroup(connection, paced_by=pacer)
+
+    def unpace(self, connection: Connection) -> None:
+        """Write the connection's events at once again. What its pacer still holds, the pacer gives."""
+        self._regroup(connection, paced_by=None)
+
+    def _regroup(self, connection: Connection, *, paced_by: Pacer | None) -> None:
+        group = connection.group
+        if group is not None:
+            group._leave(connection)
+        connection.paced_by = paced_by
+        if group is not None:
+            group._enter(connection)
 
     def _keep(self, connection: Connection, frames: list[Frame]) -> None:
         before = connection.backlog.dropped
@@ -211,7 +265,7 @@ class Hub:
             return
         group._leave(connection)
         connection.group = None
-        if not group.idle and not group.slow:
+        if not group.idle and not group.slow and not group.paced:
             del self._groups[group.topics.patterns]
             for pattern in group.topics.patterns:
                 self._tree.remove(pattern, group)
@@ -240,7 +294,7 @@ class Hub:
             return
         data = gap(first, last, reason)
         for group in list(self._groups.values()):
-            for connection in (*group.idle, *group.slow):
+            for connection in group.members:
                 connection.write(data)
                 self.gaps += 1
 

@@ -1,6 +1,7 @@
 """The hub: who gets what, in which write, and what happens to those who are slow."""
 
-from services.ws_gateway.hub import JOIN_BYTES, SLOW_CONSUMER, Hub
+from services.ws_gateway.frames import Frame
+from services.ws_gateway.hub import JOIN_BYTES, SLOW_CONSUMER, Connection, Hub
 from services.ws_gateway.ring import Ring
 from tests.unit.ws_gateway.wire import Wire, event, texts
 
@@ -146,3 +147,52 @@ def test_a_gap_for_all_reaches_everyone_who_listens() -> None:
     assert idle.gaps() == slow.gaps() == [(2, 99, "epoch")]
     assert silent.frames() == []
     assert (hub.cursor, len(hub.ring)) == (99, 0)
+
+
+class Patient:
+    """A pacer that keeps what it is offered."""
+
+    def __init__(self) -> None:
+        self.kept: list[Frame] = []
+
+    def offer(self, frames: list[Frame]) -> None:
+        self.kept += frames
+
+
+def test_a_pacer_is_offered_what_its_connection_is_to_get_and_nobody_else_notices() -> None:
+    hub = new_hub()
+    paced, other = joined(hub, "a"), joined(hub, "a")
+    pacer = Patient()
+    hub.pace(paced.connection, pacer)
+    hub.publish([event(1, "a"), event(2, "b"), event(3, "a")])
+    assert ([frame.cursor for frame in pacer.kept], paced.cursors(), other.cursors()) == ([1, 3], [], [1, 3])
+    hub.give(paced.connection, pacer.kept)
+    hub.unpace(paced.connection)
+    hub.publish([event(4, "a")])
+    assert (paced.cursors(), paced.connection.sent, len(pacer.kept)) == ([1, 3, 4], 3, 2)
+    hub.forget(paced.connection)
+    hub.forget(other.connection)
+    assert hub._groups == {}
+
+
+def test_what_is_given_past_a_pacer_waits_while_the_socket_is_full() -> None:
+    hub = new_hub()
+    wire = joined(hub, "#", room=1)
+    hub.pace(wire.connection, Patient())
+    hub.give(wire.connection, [event(1)])
+    hub.give(wire.connection, [event(2), event(3)])
+    assert (wire.cursors(), hub.slow) == ([1], 1)
+    wire.drain()
+    assert (wire.cursors(), wire.connection.sent) == ([1, 2, 3], 3)
+
+
+def test_whoever_was_given_a_critical_event_is_named() -> None:
+    hub = new_hub()
+    idle, slow, paced = joined(hub, "#"), joined(hub, "#", room=1), joined(hub, "#")
+    joined(hub, "b")
+    hub.pace(paced.connection, Patient())
+    hub.publish([event(1)])
+    given: list[tuple[set[Connection], int]] = []
+    hub.on_critical = lambda connections, frame: given.append((set(connections), frame.cursor))
+    hub.publish([event(2, "a"), event(3, "a", "critical")])
+    assert given == [({idle.connection, slow.connection, paced.connection}, 3)]
