@@ -19,7 +19,7 @@ SLOW_CONSUMER = 4000
 
 
 class Pacer(Protocol):
-    """Decides when a connection gets its events: now (by `Hub.give`), later, in short, or not at all, which it tells."""
+    """Decides when a connection gets its events: now (by `Hub.give`), later, in short, or not at all, and tells it."""
 
     def offer(self, frames: list[Frame]) -> None:
         """Take events that the connection is to get, in order."""
@@ -32,14 +32,14 @@ class Connection:
     `Hub.pause` and `Hub.resume` when that is too much and when it has gone.
     """
 
-    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "paced_by", "paused", "write")
+    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "paused", "pacer", "write")
 
     def __init__(self, write: Callable[[bytes], None], close: Callable[[int, str], None], backlog: Backlog) -> None:
         self.write = write
         self.close = close
         self.paused = False
         self.backlog = backlog
-        self.paced_by: Pacer | None = None
+        self.pacer: Pacer | None = None
         self.group: Group | None = None
         # Called when the socket has room again and the backlog is empty.
         self.on_writable: Callable[[], None] | None = None
@@ -72,7 +72,7 @@ class Group:
         self.sent = 0
 
     def _enter(self, connection: Connection) -> None:
-        if connection.paced_by is not None:
+        if connection.pacer is not None:
             self.paced[connection] = None
         elif connection.paused:
             self.slow[connection] = None
@@ -161,8 +161,8 @@ class Hub:
         for connection in slow:
             self._keep(connection, frames)
         for connection in paced:
-            if connection.paced_by is not None:
-                connection.paced_by.offer(frames)
+            if connection.pacer is not None:
+                connection.pacer.offer(frames)
         for frame in critical:
             if self.on_critical:
                 self.on_critical(receivers, frame)
@@ -179,17 +179,17 @@ class Hub:
 
     def pace(self, connection: Connection, pacer: Pacer) -> None:
         """Hand the connection's live events to a pacer from now on; older ones that it asks for still come at once."""
-        self._regroup(connection, paced_by=pacer)
+        self._regroup(connection, pacer=pacer)
 
     def unpace(self, connection: Connection) -> None:
         """Write the connection's events at once again. What its pacer still holds, the pacer gives."""
-        self._regroup(connection, paced_by=None)
+        self._regroup(connection, pacer=None)
 
-    def _regroup(self, connection: Connection, *, paced_by: Pacer | None) -> None:
+    def _regroup(self, connection: Connection, *, pacer: Pacer | None) -> None:
         group = connection.group
         if group is not None:
             group._leave(connection)
-        connection.paced_by = paced_by
+        connection.pacer = pacer
         if group is not None:
             group._enter(connection)
 
