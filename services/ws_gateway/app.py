@@ -5,7 +5,9 @@ import contextlib
 import gc
 import json
 import resource
+import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +25,8 @@ from services.ws_gateway.resume import Library
 from services.ws_gateway.ring import Ring
 from services.ws_gateway.server import HttpAnswer, Server
 from services.ws_gateway.settings import GatewaySettings
+from services.ws_gateway.shutdown import EVENTS as SHUTDOWN_EVENTS
+from services.ws_gateway.shutdown import Order, Shutdown
 from shared import logs, telemetry
 from shared.bus.key_watch import KeyWatch
 from shared.bus.publisher import Publisher
@@ -34,6 +38,8 @@ NAME = "ws_gateway"
 QUERY_SECONDS = 5.0
 # A stop gives commands under way and then the closing handshakes this long.
 COMMAND_GRACE_SECONDS, CLOSE_GRACE_SECONDS = 3.0, 5.0
+# What whoever connects meanwhile is told.
+ENDING = "the gateway shuts down; connect to another, or again in a moment"
 
 log = logs.get_logger()
 
@@ -68,6 +74,20 @@ class App:
             metrics=metrics,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
         )
+        # Which of the replicas this is: readable, and another one after each start.
+        self.gateway_id = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        self.shutdown = Shutdown(
+            self.gateway_id,
+            call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
+            tell=self.gateway.tell,
+            on_order=self._on_order,
+            end=lambda order: self._stop(RESTART, order.hint),
+            started_at=lambda: self.follower.started_at,
+        )
+        for kind in SHUTDOWN_EVENTS:
+            self.intake.watch(kind, self.shutdown.look)
+        self._stopped = asyncio.Event()
+        self._farewell = (RESTART, "")
         self._keys = KeyWatch(
             self._url, name=NAME, publisher=self._publisher, rpc=self._rpc, ring=self.ring,
             on_changed=self.gateway.close_revoked,
@@ -100,41 +120,50 @@ class App:
             faults["event_log"] = self.follower.waits_for
         if not self.ring.loaded:
             faults["keys"] = "the session worker"
+        if self.gateway.ending:
+            faults["gateway"] = self.gateway.ending
         return faults
 
     async def run(self) -> None:
-        """Serve until SIGTERM (clients are told of a restart) or SIGINT (of a shutdown)."""
+        """Serve until SIGTERM or an order (clients are told of a restart), or SIGINT (of a shutdown)."""
         loop = asyncio.get_running_loop()
-        stop: asyncio.Future[signal.Signals] = loop.create_future()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _note, stop, number)
+        loop.add_signal_handler(signal.SIGTERM, self._stop, RESTART, "restart; resume from cursor")
+        loop.add_signal_handler(signal.SIGINT, self._stop, GOING_AWAY, "shutdown; resume from cursor")
         port = await self.server.start(self._settings.host, self._settings.gateway_port)
         log.info("started", port=port)
         works = (self._publisher.run(), self.follower.run(), self._keys.run(), self._beat())
         tasks = [asyncio.ensure_future(work) for work in works]
         settling = asyncio.ensure_future(self._settle())
-        everything: list[asyncio.Future[Any]] = [stop, *tasks]
-        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         self.server.stop_listening()
-        if stop.done():
-            await self._close(stop.result())
+        if stopped.done():
+            await self._close()
         failed = [task.exception() for task in tasks if task.done() and not task.cancelled()]
-        for task in (*tasks, settling):
+        for task in (*tasks, settling, stopped):
             task.cancel()
-        await asyncio.gather(*tasks, settling, return_exceptions=True)
+        await asyncio.gather(*tasks, settling, stopped, return_exceptions=True)
         log.info("stopped")
         for fault in failed:
             if fault is not None:
                 raise fault
 
-    async def _close(self, number: signal.Signals) -> None:
+    def _on_order(self, order: Order) -> None:
+        self.gateway.ending = ENDING
+
+    def _stop(self, code: int, reason: str) -> None:
+        """End `run`, which closes every connection with this; the first call counts."""
+        if not self._stopped.is_set():
+            self._farewell = code, reason
+            self.gateway.ending = ENDING
+            self.shutdown.stop()
+            self._stopped.set()
+
+    async def _close(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMAND_GRACE_SECONDS):
                 await self.commands.finished()
-        if number == signal.SIGTERM:
-            await self.gateway.shut_down(RESTART, "restart; resume from cursor", CLOSE_GRACE_SECONDS)
-        else:
-            await self.gateway.shut_down(GOING_AWAY, "shutdown; resume from cursor", CLOSE_GRACE_SECONDS)
+        await self.gateway.shut_down(*self._farewell, CLOSE_GRACE_SECONDS)
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,11 +178,6 @@ class App:
         await self.follower.wait_ready()
         tune_collector()
         log.info("ready", **self.gateway.state())
-
-
-def _note(stop: "asyncio.Future[signal.Signals]", number: signal.Signals) -> None:
-    if not stop.done():
-        stop.set_result(number)
 
 
 def tune_collector() -> None:

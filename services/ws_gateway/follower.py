@@ -44,6 +44,8 @@ class Follower:
         self._arrived: list[StreamEvent] = []
         self._filled_at = 0
         self._is_filled = asyncio.Event()
+        # The stream's last cursor when the gateway came up, or lost what it had from there on.
+        self.started_at: int | None = None
         self.waits_for = "the session worker and the event stream"
 
     @property
@@ -65,6 +67,7 @@ class Follower:
         epoch, last = await self._look()
         start = max(last - self._prefill + 1, 0)
         self._filled_at = last + 1
+        self.started_at = epoch.base + last
         self._intake.begin(epoch, start)
         self.waits_for = f"{last + 1 - start} recent events"
         self._check_filled()
@@ -119,5 +122,6 @@ class Follower:
             if loop.time() > end:
                 log.error("event_log_shortened", last_offset=last, expected=self._intake.next_offset - 1)
                 self._intake.restart(last + 1)
+                self.started_at = self._intake.epoch.base + last
                 return last + 1
             await asyncio.sleep(RETRY_SECONDS)

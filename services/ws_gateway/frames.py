@@ -55,12 +55,17 @@ def text_frame(payload: bytes) -> bytes:
     return _head(len(payload)) + payload
 
 
-def _head(size: int) -> bytes:
+def binary_frame(payload: bytes) -> bytes:
+    """One whole, unmasked binary frame."""
+    return _head(len(payload), b"\x82") + payload
+
+
+def _head(size: int, first: bytes = b"\x81") -> bytes:
     if size < 126:
-        return bytes((0x81, size))
+        return first + size.to_bytes(1, "big")
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big")
-    return b"\x81\x7f" + size.to_bytes(8, "big")
+        return first + b"\x7e" + size.to_bytes(2, "big")
+    return first + b"\x7f" + size.to_bytes(8, "big")
 
 
 def message(kind: str, **fields: Any) -> bytes:

@@ -13,6 +13,7 @@ from services.ws_gateway.intake import Intake
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.requests import Ack
 from services.ws_gateway.resume import Library
+from services.ws_gateway.wires import Wires
 from shared.key_ring import KeyRing
 
 RESTART = 1012
@@ -45,6 +46,7 @@ class Gateway:
         self._keys = ring
         self.metrics = metrics
         self.call_later = call_later
+        self.wires = Wires()
         self._intake = intake
         # Clients by when they are pinged, so that not all are at the same time.
         self._beats: list[dict[Client, None]] = [{} for _ in range(HEARTBEAT_SECONDS)]
@@ -128,6 +130,12 @@ class Gateway:
             client.beat()
         for act in self.on_beat:
             act()
+
+    def tell(self, frame: bytes) -> None:
+        """Write a frame of the gateway's own to everyone who has shown who it is."""
+        for client in self.clients:
+            if client.identity is not None:
+                client.send(frame)
 
     async def shut_down(self, code: int, reason: str, patience: float) -> None:
         """Write what waits, close every connection, and wait until they are closed, `patience` seconds at most."""

@@ -133,6 +133,9 @@ class _Protocol(WSProtocol):
             return _http(
                 426, "text/plain; charset=utf-8", b"this is a WebSocket: ask for an upgrade", Upgrade="websocket"
             )
+        if self._server.gateway.ending:
+            why = self._server.gateway.ending.encode()
+            return _http(503, "text/plain; charset=utf-8", why, **{"Retry-After": "2"})
         if not self._server.ready():
             return _http(503, "text/plain; charset=utf-8", b"the gateway is starting", **{"Retry-After": "1"})
         # Firefox says `keep-alive, Upgrade`, which RFC 9110 allows and picows does not.
