@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,10 +17,20 @@ from services.ws_gateway.access import (
 from services.ws_gateway.answers import HANDLERS
 from services.ws_gateway.backlog import Backlog
 from services.ws_gateway.commands import tell_refused
+from services.ws_gateway.dedup import Heard
 from services.ws_gateway.frames import error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.pulse import Pulse
-from services.ws_gateway.requests import Ack, Authenticate, CommandRequest, Ping, Request, Subscribe, read_request
+from services.ws_gateway.requests import (
+    Ack,
+    Authenticate,
+    CommandRequest,
+    Ping,
+    Presence,
+    Request,
+    Subscribe,
+    read_request,
+)
 from shared.errors import Rejected
 from shared.limits import Bucket
 from shared.logs import get_logger
@@ -37,7 +46,6 @@ HEARTBEAT_SECONDS = 30
 UNANSWERED_PINGS = 3
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
 COMMANDS_IN_FLIGHT = 16
-REMEMBERED_IDS = 1024
 # Events that may wait: a person looks at a screen, an agent wants each.
 MAX_WAITING = {"human": 50, "agent": 200}
 
@@ -76,7 +84,7 @@ class Client:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._bucket = Bucket(FRAMES_A_SECOND, FRAMES_AT_ONCE)
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._heard = Heard()
         self._commands = 0
         self._held = False
         self._opened_at = time.monotonic()
@@ -94,6 +102,14 @@ class Client:
     def _authenticate(self, token: str) -> None:
         try:
             identity = identify(self.gateway.secret, token)
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        self.enter(identity)
+
+    def enter(self, identity: Identity) -> None:
+        """It is known who this is: let the client in, or turn it away."""
+        try:
             self.gateway.check_key(identity)
             self.gateway.seat(self, identity)
         except Refused as refused:
@@ -135,6 +151,11 @@ class Client:
         """Write a frame of the gateway's own; these never wait behind events."""
         if not self.closing:
             self.connection.write(frame)
+
+    def deflate(self, *, wanted: bool) -> None:
+        """Send large messages compressed, or as text; to be called while the hub has no part of the connection."""
+        write = self._link.write
+        self.connection.write = self.gateway.wires.deflated(write) if wanted else write
 
     def refuse(self, refused: Refused) -> None:
         """Turn the client away, so that it can see why."""
@@ -197,6 +218,7 @@ class Client:
 
     def beat(self) -> None:
         """Ping; close when too many pings have not been answered."""
+        self._heard.sweep(time.monotonic())
         if self.closing or self.identity is None:
             return
         if self.pulse.unanswered >= UNANSWERED_PINGS:
@@ -247,6 +269,8 @@ class Client:
             if self.identity is None:
                 self.close(BAD_TOKEN, "the first frame must authenticate")
                 return
+            if isinstance(request, Presence):
+                self._heard.forget_status()
             tell_refused(self.identity, rejected, address=self.address, frame=type(request).__name__)
             named = request.message_id if request else rejected.details.pop("message_id", None)
             self.send(error(rejected, named))
@@ -266,8 +290,8 @@ class Client:
             for tell in self.gateway.on_ack:
                 tell(self, request)
             return
-        if request.message_id is not None and not self._is_new(request.message_id):
-            self.send(message("duplicate_ack", original_message_id=request.message_id))
+        if duplicate := self._heard.note(request, time.monotonic()):
+            self.send(duplicate)
             return
         if identity.permission == "observer" and not isinstance(request, Subscribe | Ping | CommandRequest):
             raise Rejected("forbidden", "an observer may send subscribe, ack, ping and reading commands")
@@ -281,19 +305,11 @@ class Client:
         else:
             raise Rejected("conflict", "this connection is authenticated already")
 
-    def _is_new(self, message_id: str) -> bool:
-        if message_id in self._ids:
-            return False
-        self._ids[message_id] = None
-        if len(self._ids) > REMEMBERED_IDS:
-            self._ids.popitem(last=False)
-        return True
-
     def _run(self, identity: Identity, request: CommandRequest, text: bytes) -> None:
         if request.message_id is None:
             raise Rejected("invalid", "a command needs a `message_id`, by which its answer is known")
         if self._commands >= COMMANDS_IN_FLIGHT:
-            self._ids.pop(request.message_id)
+            self._heard.forget(request.message_id)
             raise Rejected("rate_limited", f"{COMMANDS_IN_FLIGHT} commands are under way; wait for an answer")
         self._commands += 1
         self._spawn(self._command(identity, request, request.message_id, text))
@@ -305,5 +321,5 @@ class Client:
             self._commands -= 1
         if not settled:
             # It may be sent again: it did not happen, or its worker knows that it did.
-            self._ids.pop(message_id, None)
+            self._heard.forget(message_id)
         self.send(answer)

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from services.ws_gateway.dedup import STATUS_TYPES, Statuses
 from services.ws_gateway.frames import Frame, event_frame
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.metrics import Metrics
@@ -33,6 +34,7 @@ class Intake:
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._awaits_first = True
         self._watchers: dict[str, list[Callable[[Frame], None]]] = {}
+        self._statuses = Statuses()
         self.epoch = Epoch("", 0)
 
     def watch(self, kind: str, look: Callable[[Frame], None]) -> None:
@@ -86,10 +88,13 @@ class Intake:
                     self._metrics.copies.inc()
                     continue
                 ids[frame.message_id] = None
-            frames.append(frame)
             if frame.type in self._watchers:
                 for look in self._watchers[frame.type]:
                     look(frame)
+            if frame.type in STATUS_TYPES and self._statuses.is_repeated(frame):
+                self._metrics.repeated.inc()
+                continue
+            frames.append(frame)
         while len(ids) > REMEMBERED_IDS:
             ids.popitem(last=False)
         if frames:

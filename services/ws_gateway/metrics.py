@@ -42,6 +42,11 @@ class Metrics:
         )
         self.events_in = Counter("switchyard_gateway_events_in", "Events from the stream", registry=registry)
         self.copies = Counter("switchyard_gateway_copies", "Copies of events left out", registry=registry)
+        self.repeated = Counter(
+            "switchyard_gateway_repeated_statuses",
+            "Statuses left out that said what the agent's last one said",
+            registry=registry,
+        )
         self.unreadable = Counter(
             "switchyard_gateway_unreadable", "Messages in the stream that are no events", registry=registry
         )

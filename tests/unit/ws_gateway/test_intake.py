@@ -92,3 +92,15 @@ def test_a_stream_that_lost_its_end_is_told_of_too() -> None:
     assert bench.wire.gaps() == [(1, 2, "epoch")]
     bench.take((1, "m3"))
     assert bench.wire.cursors() == [0, 1, 2, 1]
+
+
+def test_a_status_told_again_is_left_out_but_looked_at() -> None:
+    bench = Bench()
+    seen: list[int] = []
+    bench.intake.watch("agent_presence", lambda frame: seen.append(frame.cursor))
+    for offset, second in enumerate((0, 10, 31)):
+        body = {"type": "agent_presence", "timestamp": f"2026-01-01T00:00:{second:02}Z", "status": "online"}
+        bench.intake.take([StreamEvent(offset, "agent.ana.presence", json.dumps(body).encode(), "")])
+    assert [frame["cursor"] for frame in bench.wire.frames()] == [100, 102]
+    assert seen == [100, 101, 102]
+    assert bench.metric("repeated_statuses_total") == 1
