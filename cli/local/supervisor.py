@@ -23,6 +23,8 @@ FIRST_BACKOFF = 0.25
 LONGEST_BACKOFF = 10.0
 # Alive for so long, a child is well again: its next crash starts the backoff anew.
 WELL_AFTER = 30.0
+# Who ends with exit code 0 after so long was ordered to, and is started again at once.
+ORDERLY_AFTER = 1.0
 
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 
@@ -207,10 +209,14 @@ class Supervisor:
         if not child._wanted:
             return
         code = child.returncode or 0
+        child.restarts += 1
+        if code == 0 and lived >= ORDERLY_AFTER:
+            child._backoff, child._next_start = FIRST_BACKOFF, now
+            self.say(f"{child.name} has ended as it was ordered to; starting it anew")
+            return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         child._backoff = FIRST_BACKOFF if lived > WELL_AFTER else min(child._backoff * 2, LONGEST_BACKOFF)
         child._next_start = now + child._backoff
-        child.restarts += 1
         self.say(f"{child.name} {how}; starting it again in {child._backoff:g} s")
 
     def _launch(self, child: Child, now: float) -> None:

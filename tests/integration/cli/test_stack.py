@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from cli.local.environment import free_environment
 from cli.local.merged_log import MergedLog
 from cli.local.stack import Stack
-from cli.local.supervisor import Child, Supervisor
+from cli.local.supervisor import ORDERLY_AFTER, Child, Supervisor
 from tests.waiting import eventually
 
 PATIENT = "import time, sys; print('up', flush=True); time.sleep(600)"
@@ -72,6 +73,23 @@ def test_a_child_that_keeps_falling_is_started_less_and_less_often(
     assert "task_worker ended with exit code 3; starting it again in 0.5 s" in text
     assert "task_worker ended with exit code 3; starting it again in 1 s" in text
     assert "task_worker    | about to fall" in text
+
+
+def test_a_child_that_ended_in_order_is_started_anew_at_once_and_not_called_crashed(
+    supervisor: Supervisor, output: StringIO, tmp_path: Path
+) -> None:
+    program = "import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0)); time.sleep(600)"
+    gateway = run(supervisor, "ws_gateway", f"print('up', flush=True); {program}", tmp_path)
+    eventually(lambda: output.getvalue().count("up") == 1)
+    first = gateway.pid
+    eventually(lambda: time.monotonic() - gateway._started > ORDERLY_AFTER)
+
+    gateway.signal(signal.SIGUSR1)
+
+    eventually(lambda: output.getvalue().count("| up") == 2, 1)
+    assert gateway.pid != first
+    assert "ws_gateway has ended as it was ordered to; starting it anew" in output.getvalue()
+    assert "exit code" not in output.getvalue()
 
 
 def test_a_stopped_child_stays_away_until_it_is_started(supervisor: Supervisor, tmp_path: Path) -> None:
