@@ -1,0 +1,77 @@
+"""A gateway that is ordered to shut down, as its clients and its supervisor see it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from shared.messages import Event
+from shared.messages.live import EmergencyShutdownWarning, MaintenanceShutdown, Shutdown, SystemShutdown
+from tests.integration.ws_gateway.processes import GatewayProcess, Source, connected
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+def order(mode: str, *, gateway_id: str | None = None, countdown: int = 0, **more: Any) -> Event:
+    kinds = {"clean": SystemShutdown, "maintenance": MaintenanceShutdown, "emergency": EmergencyShutdownWarning}
+    return kinds[mode](
+        shutdown=Shutdown(
+            mode=mode, reason="a new version", gateway_id=gateway_id, countdown_seconds=countdown, ordered_by="ada"
+        ),
+        message="a new version", countdown_seconds=countdown or None, urgency="critical", priority="critical", **more,
+    )  # fmt: skip
+
+
+async def test_an_emergency_counts_down_and_lets_nobody_in(
+    make_gateway: Callable[..., GatewayProcess], source: Source
+) -> None:
+    gateway = make_gateway()
+    gateway.start()
+    async with connected(gateway) as client:
+        await source.send("system.shutdown", order("emergency", countdown=2).encoded())
+        eventually(lambda: gateway.get("/health/ready")[0] == 503)
+        assert "shuts down" in gateway.get("/health/ready")[1]
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(gateway.url)
+        assert refused.value.response.status_code == 503
+        frame = await client.receive()
+        while "shutdown" in frame:
+            frame = await client.receive()
+        assert frame == {
+            "type": "emergency_shutdown_warning", "message": "a new version", "countdown_seconds": 1,
+            "urgency": "critical",
+        }  # fmt: skip
+        assert await client.close_code() == 1012
+        assert client.socket.close_reason == "emergency shutdown; resume from cursor"
+    assert gateway.wait(10) == 0
+
+
+async def test_everything_before_a_clean_shutdown_is_written_and_its_successor_does_not_obey_again(
+    make_gateway: Callable[..., GatewayProcess], source: Source
+) -> None:
+    gateway = make_gateway()
+    gateway.start()
+    async with connected(gateway) as client:
+        await client.ask("subscribe", topics=["session.#"])
+        numbers = await source.publish(300, size=1000)
+        await source.send("system.shutdown", order("clean").encoded())
+        events = [frame for frame in [await client.receive() for _ in numbers] if frame["type"] != "system_shutdown"]
+        assert len(events) >= len(numbers) - 1
+        assert await client.close_code() == 1012
+        assert client.socket.close_reason == "shutdown; resume from cursor"
+    assert gateway.wait(10) == 0
+    gateway.start()
+    async with connected(gateway) as client:
+        await source.send("system.shutdown", order("clean", gateway_id="another").encoded())
+        (number,) = await source.publish(topic="session.s9.insight")
+        answer = await client.ask("subscribe", topics=["session.s9.#"], since=events[-1]["cursor"])
+        assert answer["recovered"] is True
+        frame = await client.receive()
+        while frame["type"] == "system_shutdown":
+            frame = await client.receive()
+        assert frame["insight"]["number"] == number
+        # SIGTERM would close it with 1012 as well, but not by an order.
+        assert gateway.get("/health/ready")[0] == 200
