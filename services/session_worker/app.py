@@ -24,7 +24,7 @@ async def run(settings: SessionWorkerSettings) -> None:
     await run_worker(
         settings,
         NAME,
-        areas=["session", "webhook"],
+        areas=["session", "webhook", "sidebar"],
         handlers={**HANDLERS, **BATCH},
         batch_handlers=BATCH_HANDLERS,
         queries=QUERIES,

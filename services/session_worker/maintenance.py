@@ -4,10 +4,11 @@ Every replica may do it at any time: each step takes what it finds undone.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, time, timedelta
 
-from services.session_worker import store
-from shared.database import Database, is_transient
+from services.session_worker import live, mentions, store
+from shared.database import Database, Transaction, is_transient
 from shared.logs import get_logger
 
 DAYS_BEFORE, DAYS_AHEAD = 1, 14
@@ -29,6 +30,7 @@ async def maintain(database: Database, keep_events_days: int, keep_audit_days: i
                 await keep_partitions(database, keep_events_days, datetime.now(UTC))
                 partitions_due = clock() + PARTITIONS_SECONDS
             await expire_handled(database)
+            await expire_live(database)
             await prune_audit(database, datetime.now(UTC) - timedelta(days=keep_audit_days))
         except Exception as error:
             if is_transient(error):
@@ -56,34 +58,49 @@ async def keep_partitions(database: Database, keep_events_days: int, now: dateti
             await store.partitions.begin(tx)
             await store.partitions.drop(tx, day)
             log.info("partition_dropped", day=day.isoformat())
-    deleted = BATCH_ROWS
-    while deleted == BATCH_ROWS:
-        async with database.transaction() as tx:
-            deleted = await store.partitions.delete_strays(tx, datetime.combine(oldest, time.min, UTC), BATCH_ROWS)
-        await asyncio.sleep(PAUSE_SECONDS)
+    stray = datetime.combine(oldest, time.min, UTC)
+    await _in_batches(database, lambda tx: store.partitions.delete_strays(tx, stray, BATCH_ROWS))
 
 
 async def expire_handled(database: Database) -> int:
     """Delete the records of messages past their time; returns how many."""
-    total, deleted = 0, BATCH_ROWS
-    while deleted == BATCH_ROWS:
-        async with database.transaction() as tx:
-            deleted = await store.handled.delete_expired(tx, BATCH_ROWS)
-        total += deleted
-        await asyncio.sleep(PAUSE_SECONDS)
+    total = await _in_batches(database, lambda tx: store.handled.delete_expired(tx, BATCH_ROWS))
     if total:
         log.info("handled_messages_expired", rows=total)
     return total
 
 
+async def expire_live(database: Database) -> int:
+    """Delete mentions that nobody came for, and the notes of tokens that are past their time; returns how many."""
+    kept = live.TOKENS_KEPT
+    gone = {
+        "mentions": await _in_batches(database, lambda tx: store.mentions.expire(tx, mentions.KEPT, BATCH_ROWS)),
+        "resumed_connections": await _in_batches(
+            database, lambda tx: store.live.expire(tx, "resumed_connections", kept, BATCH_ROWS)
+        ),
+        "revoked_tokens": await _in_batches(
+            database, lambda tx: store.live.expire(tx, "revoked_tokens", kept, BATCH_ROWS)
+        ),
+    }
+    if any(gone.values()):
+        log.info("live_expired", **gone)
+    return sum(gone.values())
+
+
 async def prune_audit(database: Database, before: datetime) -> int:
     """Delete the audit log's entries from before a moment; returns how many."""
+    total = await _in_batches(database, lambda tx: store.audit.prune(tx, before, BATCH_ROWS))
+    if total:
+        log.info("audit_pruned", rows=total)
+    return total
+
+
+async def _in_batches(database: Database, delete: Callable[[Transaction], Awaitable[int]]) -> int:
+    """Delete up to `BATCH_ROWS` in a transaction, again and again, until there were fewer; returns how many."""
     total, deleted = 0, BATCH_ROWS
     while deleted == BATCH_ROWS:
         async with database.transaction() as tx:
-            deleted = await store.audit.prune(tx, before, BATCH_ROWS)
+            deleted = await delete(tx)
         total += deleted
         await asyncio.sleep(PAUSE_SECONDS)
-    if total:
-        log.info("audit_pruned", rows=total)
     return total

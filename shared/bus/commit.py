@@ -227,7 +227,7 @@ class GroupCommit:
 
 def _is_about_sessions(command: Command) -> bool:
     """Whether a command may show, open or close a session as such."""
-    return not command.spec.needs_session and command.spec.area not in ("task", "agent", "memory")
+    return not command.spec.needs_session and command.spec.area not in ("task", "agent", "memory", "sidebar")
 
 
 def _obstacle(command: Command, statuses: dict[str, str], *, patient: Set[str]) -> Rejected | SessionMissing | None:

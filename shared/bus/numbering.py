@@ -21,7 +21,8 @@ async def number_events(tx: Transaction, replies: list[tuple[Command, Reply]], l
                 event.__dict__.update(
                     sender_agent_id=command.sender_agent_id,
                     correlation_id=command.message_id,
-                    priority=command.priority,
+                    # Some are more urgent than the command that makes them, and say so.
+                    priority=event.priority if "priority" in event.model_fields_set else command.priority,
                     hops=command.hops,
                     traceparent=command.traceparent or None,
                     trust="untrusted" if outside else command.trust,

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from shared.messages.envelope import PATTERNS, CommandData, Event, Id, Model, Scope
+from shared.messages.live import RevokedTokens
 from shared.messages.memory import Moment
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit
@@ -105,9 +106,15 @@ class RevokeKey(CommandData):
     name: KeyName
 
 
-@command("session", result={"keys": list[RingKey], "revoked": list[str]}, reads=True, public=False, scope="admin")
+@command(
+    "session",
+    result={"keys": list[RingKey], "revoked": list[str], "revoked_tokens": list[RevokedTokens]},
+    reads=True,
+    public=False,
+    scope="admin",
+)
 class GetKeyRing(CommandData):
-    """The keys in force, and the names of those revoked while a token of theirs may still be about."""
+    """The keys in force, and the names of those revoked while a token of theirs may still be about; tokens revoked."""
 
 
 @command(

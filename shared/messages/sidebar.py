@@ -3,11 +3,11 @@
 Names and fields of the events are those of the WebSocket design (seed 004); each carries its sidebar whole besides.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from shared.messages.envelope import CommandData, Event, Id, Label, Model, Priority
+from shared.messages.envelope import CommandData, Event, Id, Label, Model, Priority, Trust
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit
@@ -46,7 +46,7 @@ class AgentCapability(Model):
 class Exchange(Model):
     """Something said in a sidebar; `seq` numbers those of one sidebar without a gap.
 
-    `origin_sidebar_id` is where it was said first, when a merge brought it here.
+    `origin_sidebar_id` is where it was said first, when a merge brought it here; it keeps its `exchange_id`.
     """
 
     exchange_id: str
@@ -76,7 +76,8 @@ class Sidebar(Model):
     """A side conversation. `parent_id` is the sidebar it hangs under; null: it hangs under the session itself.
 
     `review_of` is the key of the memory that a review sidebar is about. `success` says, once it is merged, whether its
-    criteria were met.
+    criteria were met. `reason` is why it has the status it has. Of children and of linked sidebars, the newest 100 are
+    named, the oldest of those first.
     """
 
     sidebar_id: str
@@ -101,43 +102,108 @@ class Sidebar(Model):
     last_activity: str
 
 
-class WholeSidebar(Sidebar):
-    """A sidebar with what its participants know: what came from outside, what was said inside, what each can do."""
+class InheritedMemory(Model):
+    """A memory of the session, as it was when the sidebar that hangs under the session was opened."""
 
-    inherited_memory: list[JsonText]
+    key: str
+    version: int
+    type: str
+    content: JsonText
+    tags: list[str]
+    author: str
+    updated: str
+
+
+class Inherited(Model):
+    """Something that a sidebar knows from outside: an exchange of another sidebar, or a memory of the session."""
+
+    exchange: Exchange | None = None
+    memory: InheritedMemory | None = None
+
+
+class StatusChange(Model):
+    """A move in a sidebar's history; `from_status` null: it was opened."""
+
+    from_status: SidebarStatus | None
+    to_status: SidebarStatus
+    by: str
+    reason: str | None
+    at: str
+
+
+class WholeSidebar(Sidebar):
+    """A sidebar with what its participants know: what came from outside, what was said inside, what each can do.
+
+    `findings` is what its merge has brought up, null before that.
+    """
+
+    findings: JsonText
+    inherited_memory: list[Inherited]
     local_memory: list[Exchange]
     agent_capabilities: list[AgentCapability]
+    history: list[StatusChange]
+
+
+class ChildResult(Model):
+    """What a child has brought up when it was merged."""
+
+    sidebar_id: str
+    task_description: str
+    findings: JsonText
+    success: bool
 
 
 class Merged(Model):
-    """What a merge brought to the parent."""
+    """What a merge brought to the parent.
+
+    `exchange_count` exchanges went up; `exchanges_to_merge` are the last of them, 200 at most and as many as fit into
+    200,000 bytes. `artifact_id` is that of the session's artifact when there is no parent.
+    """
 
     sidebar_id: str
     parent_id: str | None
+    artifact_id: str | None
     consolidated_findings: JsonText
     new_data_refs: JsonText
     exchanges_to_merge: list[Exchange]
-    child_results: list[JsonText]
+    exchange_count: int
+    child_results: list[ChildResult]
     success: bool
     timestamp: str
 
 
 class KeptMention(Model):
-    """A message to one agent, kept until it has reached it."""
+    """A message to one agent, kept until it has reached it; `target_agents` are all to whom it went.
+
+    `mention_id` is the message id of its event.
+    """
 
     mention_id: str
     agent_id: str
     author: str
     message: str
+    target_agents: list[str]
     context_refs: list[str]
     session_id: str | None
     sidebar_id: str | None
     priority: Priority
+    hops: int
+    trust: Trust
     created: str
 
 
+class Collaboration(Model):
+    """How many sidebars two agents have shared."""
+
+    agents: list[str]
+    sidebars: int
+
+
 class SidebarFigures(Model):
-    """How sidebars go: how many there are, how often they are spawned, how long they live, how they end, who meets."""
+    """How sidebars go: how many there are, how often they are spawned, how long they live, how they end, who meets.
+
+    `open` and `by_status` are of now, all else of the last `hours`. Null where there is nothing to tell of.
+    """
 
     hours: int
     open: int
@@ -151,13 +217,14 @@ class SidebarFigures(Model):
     forked: int
     children: int
     inherited_depth_mean: float | None
-    collaborations: list[dict[str, Any]]
+    collaborations: list[Collaboration]
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
     creates=True,
+    confidential=True,
     example={
         "session_id": "demo",
         "sidebar_id": "flaky-test",
@@ -167,7 +234,12 @@ class SidebarFigures(Model):
     },
 )
 class SpawnSidebar(CommandData):
-    """Open a side conversation under a session, or with `parent_id` under another sidebar, whose memory it inherits."""
+    """Open a side conversation under a session, or with `parent_id` under another sidebar, whose memory it inherits.
+
+    `review_of` is the key of a memory that several agents wrote at once; only the system and admins may give it. While
+    a review of that key is open in the session, it is answered with that one, which gets the participants and data
+    references besides, and no second one is opened.
+    """
 
     session_id: Id
     sidebar_id: Id | None = None
@@ -179,14 +251,20 @@ class SpawnSidebar(CommandData):
     priority: Importance | None = None
     data_refs: JsonText | None = None
     cross_sidebar_refs: References = []
+    review_of: Id | None = None
 
 
 @command("sidebar", result={"sidebar": WholeSidebar}, reads=True, example={"sidebar_id": "flaky-test"})
 class GetSidebar(CommandData):
-    """One sidebar with its inherited and its own memory (the latest `limit` of each) and who can do what."""
+    """One sidebar with its inherited and its own memory (the latest `limit` of each), its history and who can do what.
+
+    `before`: of its own memory, what was said before the exchange with this `seq`. What would take more than 4 MB is
+    cut at its older end.
+    """
 
     sidebar_id: Id
     limit: Limit = 200
+    before: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
 
 @command(
@@ -210,6 +288,7 @@ class ListSidebars(CommandData):
     "sidebar",
     result={"exchange": Exchange},
     creates=True,
+    confidential=True,
     example={"sidebar_id": "flaky-test", "text": "@ada the clock is mocked twice", "data_refs": {"log": "run-17"}},
 )
 class PostToSidebar(CommandData):
@@ -223,6 +302,7 @@ class PostToSidebar(CommandData):
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
+    confidential=True,
     example={"sidebar_id": "flaky-test", "status": "testing", "reason": "trying the second clock"},
 )
 class SetSidebarStatus(CommandData):
@@ -236,6 +316,7 @@ class SetSidebarStatus(CommandData):
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
+    confidential=True,
     example={"sidebar_id": "flaky-test", "reason": "the runner is down", "resume_condition": "it is back"},
 )
 class PauseSidebar(CommandData):
@@ -246,7 +327,12 @@ class PauseSidebar(CommandData):
     resume_condition: Label | None = None
 
 
-@command("sidebar", result={"sidebar": Sidebar}, example={"sidebar_id": "flaky-test", "reason": "it is back"})
+@command(
+    "sidebar",
+    result={"sidebar": Sidebar},
+    confidential=True,
+    example={"sidebar_id": "flaky-test", "reason": "it is back"},
+)
 class ResumeSidebar(CommandData):
     """Go on with a paused or waiting sidebar."""
 
@@ -258,6 +344,7 @@ class ResumeSidebar(CommandData):
     "sidebar",
     result={"sidebar": Sidebar},
     creates=True,
+    confidential=True,
     example={"sidebar_id": "flaky-test", "new_sidebar_id": "flaky-test-2", "reason": "it fails again"},
 )
 class ForkSidebar(CommandData):
@@ -272,6 +359,7 @@ class ForkSidebar(CommandData):
 @command(
     "sidebar",
     result={"sidebar": Sidebar, "merged": Merged},
+    confidential=True,
     example={"sidebar_id": "flaky-test", "findings": "Two clocks were mocked", "success": True},
 )
 class MergeSidebar(CommandData):
@@ -283,7 +371,10 @@ class MergeSidebar(CommandData):
 
 
 @command(
-    "sidebar", result={"sidebar": Sidebar}, example={"sidebar_id": "flaky-test", "reason": "kept for the next time"}
+    "sidebar",
+    result={"sidebar": Sidebar},
+    confidential=True,
+    example={"sidebar_id": "flaky-test", "reason": "kept for the next time"},
 )
 class ArchiveSidebar(CommandData):
     """Put a sidebar away; it can still be read, and forked."""
@@ -296,6 +387,7 @@ class ArchiveSidebar(CommandData):
     "sidebar",
     result={"sidebar": Sidebar, "exchange": Exchange},
     creates=True,
+    confidential=True,
     example={
         "sidebar_id": "flaky-test",
         "test_description": "One clock only",
@@ -317,6 +409,7 @@ class ReportTestResult(CommandData):
     "sidebar",
     result={"sidebar": Sidebar, "exchange": Exchange},
     creates=True,
+    confidential=True,
     example={
         "sidebar_id": "flaky-test",
         "waiting_for": "human_input",
@@ -477,15 +570,17 @@ class SidebarMerge(SidebarEvent):
     topic: ClassVar = "sidebar.{sidebar_id}.merged"
     type: Literal["sidebar_merge"] = "sidebar_merge"
     parent_id: str | None
+    artifact_id: str | None
     consolidated_findings: JsonText
     new_data_refs: JsonText
     exchanges_to_merge: list[Exchange]
-    child_results: list[JsonText]
+    exchange_count: int
+    child_results: list[ChildResult]
     success: bool
 
 
 class SidebarArchive(SidebarEvent):
-    """A sidebar was put away."""
+    """A sidebar was put away; `final_status` is what it was before."""
 
     topic: ClassVar = "sidebar.{sidebar_id}.archived"
     type: Literal["sidebar_archive"] = "sidebar_archive"
@@ -512,6 +607,7 @@ class SidebarTestResult(SidebarEvent):
     findings: str
     next_test_suggestion: str | None
     tested_by: str
+    exchange: Exchange
 
 
 class SidebarWaitingUpdate(SidebarEvent):
@@ -523,6 +619,7 @@ class SidebarWaitingUpdate(SidebarEvent):
     description: str
     estimated_wait_time: float | None
     dependency_refs: list[str]
+    exchange: Exchange
 
 
 class MentionRoute(Event):

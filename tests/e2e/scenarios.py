@@ -133,6 +133,11 @@ SCENARIOS: dict[str, Scenario] = {
     "list_keys": Scenario((KEY,), finds=("keys",)),
     "revoke_key": Scenario((KEY,), {"name": "$own"}),
     "list_audit": Scenario((OPENED,), {"session_id": "$session"}),
+    # The live layer
+    "mention": Scenario(data={"target_agents": ["$own"], "message": "The release waits for your review"}),
+    "declare_emergency": Scenario(),
+    "shut_down_gateway": Scenario(),
+    "revoke_tokens": Scenario(data={"agent_id": "$own", "reason": "its laptop was lost"}),
 }
 
 

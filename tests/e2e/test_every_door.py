@@ -101,6 +101,9 @@ def over_websocket(socket: ClientConnection, name: str, data: Data, *, expect: s
     message_id = str(uuid4())
     socket.send(json.dumps({"type": "command", "message_id": message_id, "command": name, "data": data}))
     frame: Data = json.loads(socket.recv(timeout=30))
+    while "cursor" in frame:
+        # What reaches everyone, whatever they are subscribed to.
+        frame = json.loads(socket.recv(timeout=30))
     assert (frame["type"], frame["correlation_id"]) == (expect, message_id), frame
     result: Data = frame["result"] if expect == "response" else frame
     return result

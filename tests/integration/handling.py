@@ -59,10 +59,12 @@ class Handling:
         message_id: str | None = None,
         sender: str = "ada",
         caller: str | None = None,
+        **envelope: Any,
     ) -> Command:
         body = JsonText(data.encode()) if isinstance(data, str) else data
         message_id = message_id or new_id()
-        return decode_command(encode_command(name, body, message_id=message_id, sender_agent_id=sender, caller=caller))
+        sent = encode_command(name, body, message_id=message_id, sender_agent_id=sender, caller=caller, **envelope)
+        return decode_command(sent)
 
     async def commit(self, *commands: Command) -> list[Outcome]:
         """Commands in one transaction, tried again while another worker has handled one of them meanwhile."""

@@ -10,6 +10,8 @@ from services.session_worker.handlers import (
     dead_letters,
     deliveries,
     keys,
+    live,
+    mentions,
     sessions,
     states,
     transfer,
@@ -24,6 +26,8 @@ HANDLERS: dict[str, Handler] = {
     **deliveries.HANDLERS,
     **dead_letters.HANDLERS,
     **keys.HANDLERS,
+    **live.HANDLERS,
+    **mentions.HANDLERS,
     **transfer.HANDLERS,
 }
 BATCH_HANDLERS: dict[str, BatchHandler] = {

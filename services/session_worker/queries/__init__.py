@@ -11,6 +11,7 @@ from services.session_worker.queries import (
     deliveries,
     event_log,
     handled,
+    mentions,
     search,
     sessions,
     states,
@@ -32,6 +33,7 @@ QUERIES: dict[str, QueryHandler] = {
     **access.QUERIES,
     **search.QUERIES,
     **timeline.QUERIES,
+    **mentions.QUERIES,
     **statistics.QUERIES,
     **transfer.QUERIES,
 }

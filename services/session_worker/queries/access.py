@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from services.session_worker import store
+from services.session_worker import live, store
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.errors import invalid
@@ -23,9 +23,10 @@ async def list_keys(tx: Transaction, command: Command) -> Result:
 
 
 async def get_key_ring(tx: Transaction, command: Command) -> Result:
-    """What the doors know of the keys."""
+    """What the doors know of the keys, and of the tokens that are out of force."""
     keys, revoked = await store.keys.find_ring(tx)
-    return {"keys": keys, "revoked": revoked}
+    tokens = await store.live.list_revoked(tx, live.TOKENS_KEPT)
+    return {"keys": keys, "revoked": revoked, "revoked_tokens": tokens}
 
 
 async def list_audit(tx: Transaction, command: Command) -> Result:

@@ -1,5 +1,6 @@
 """SQL of the audit log beside the worker runtime's: its pages, and its pruning."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -19,6 +20,12 @@ _FILTERS = {
     "until": "at < :until",
     "before": "(at, id) < (:before_at, :before_id)",
 }
+
+# What happened elsewhere than in a command, a batch at a time.
+_INSERT = text("""
+    insert into audit (at, key, agent_id, command, message_id, target, outcome)
+    values (:at, :key, :agent_id, :command, :message_id, :target, :outcome)
+""")
 
 # A small batch of rows past their time, by the primary key.
 _PRUNE = text("""
@@ -67,6 +74,11 @@ async def list_entries(
         )
         for row in rows
     ]
+
+
+async def insert_entries(tx: Transaction, entries: Sequence[dict[str, Any]]) -> None:
+    """Write entries, each with its `at key agent_id command message_id target outcome`; there must be one."""
+    await tx.execute(_INSERT, entries)
 
 
 async def prune(tx: Transaction, before: datetime, limit: int) -> int:

@@ -4,10 +4,18 @@ from shared.database.tables.access import api_keys, audit
 from shared.database.tables.callbacks import callback_attempts, callbacks
 from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
+from shared.database.tables.live import mentions, resumed_connections, revoked_tokens
 from shared.database.tables.memories import memories, memory_versions
 from shared.database.tables.runtime import handled_messages, unconfirmed_messages
 from shared.database.tables.session_parts import actions, responses, session_agents, session_goals, session_states
 from shared.database.tables.sessions import artifacts, conversation_chunks, session_transitions, sessions
+from shared.database.tables.sidebars import (
+    sidebar_exchanges,
+    sidebar_links,
+    sidebar_participants,
+    sidebar_transitions,
+    sidebars,
+)
 from shared.database.tables.tasks import agents, task_dependencies, task_queues, tasks
 
 __all__ = [
@@ -26,13 +34,21 @@ __all__ = [
     "handled_messages",
     "memories",
     "memory_versions",
+    "mentions",
     "metadata",
     "responses",
+    "resumed_connections",
+    "revoked_tokens",
     "session_agents",
     "session_goals",
     "session_states",
     "session_transitions",
     "sessions",
+    "sidebar_exchanges",
+    "sidebar_links",
+    "sidebar_participants",
+    "sidebar_transitions",
+    "sidebars",
     "task_dependencies",
     "task_queues",
     "tasks",

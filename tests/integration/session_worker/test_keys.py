@@ -72,6 +72,7 @@ def test_a_revoked_key_leaves_the_ring_and_stays_on_the_list(worker):
              "topics": None, "rate_per_minute": None},
         ],
         "revoked": [],
+        "revoked_tokens": [],
     }  # fmt: skip
     (told,) = revocation(worker)
     assert (told["type"], told["name"]) == ("key_changed", "old")
@@ -88,7 +89,7 @@ def test_names_revoked_before_any_living_token_was_signed_leave_the_ring(worker)
     create(worker, "old")
     worker.do("revoke_key", {"name": "old"})
     worker.sql("update api_keys set revoked = now() - interval '9 days'")
-    assert worker.ask("get_key_ring") == {"keys": [], "revoked": []}
+    assert worker.ask("get_key_ring") == {"keys": [], "revoked": [], "revoked_tokens": []}
 
 
 def test_an_unknown_key_can_not_be_revoked(worker):
