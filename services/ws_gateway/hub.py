@@ -32,7 +32,7 @@ class Connection:
     `Hub.pause` and `Hub.resume` when that is too much and when it has gone.
     """
 
-    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "paused", "pacer", "write")
+    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "pacer", "paused", "write")
 
     def __init__(self, write: Callable[[bytes], None], close: Callable[[int, str], None], backlog: Backlog) -> None:
         self.write = write
