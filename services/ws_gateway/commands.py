@@ -100,6 +100,8 @@ class Commands:
         self._idle = asyncio.Event()
         self._idle.set()
         self._metrics = metrics
+        # Answers a `get_state` without a session: it is about the gateway. Given who asks and the command's data.
+        self.gateway_state: Callable[[Identity, dict[str, Any]], Awaitable[dict[str, Any]]] | None = None
 
     async def finished(self) -> None:
         """Wait until no command is under way."""
@@ -123,6 +125,10 @@ class Commands:
         try:
             spec = spec_of(request.command)
             self._count(identity)
+            if self.gateway_state and _is_about_gateway(request):
+                state = encode(await self.gateway_state(identity, request.data))
+                self._metrics.commands.labels("ok").inc()
+                return _response(message_id, state), False
             data = bytes(slices(text)["data"])
             check_allowed(identity, spec, request.data, data)
             key = new_key(spec, request.data, secret=self._secret, caller=identity.caller.name, message_id=message_id)
@@ -143,8 +149,7 @@ class Commands:
         if reply.ok:
             self._metrics.commands.labels("ok").inc()
             result = key.told(bytes(reply.result)) if key else bytes(reply.result)
-            answer = b'{"type":"response","correlation_id":%b,"result":%b}' % (encode(message_id), result)
-            return text_frame(answer), True
+            return _response(message_id, result), True
         self._metrics.commands.labels("refused").inc()
         fault_text = bytes(reply.error)
         members = b"," + fault_text[1:] if len(fault_text) > 2 else b"}"
@@ -173,3 +178,11 @@ class Commands:
         return await self._rpc.request(
             spec, body, message_id=request.message_id or "", wait=WAIT_SECONDS, headers=headers
         )
+
+
+def _is_about_gateway(request: CommandRequest) -> bool:
+    return request.command == "get_state" and request.session_id is None and "session_id" not in request.data
+
+
+def _response(message_id: str, result: bytes) -> bytes:
+    return text_frame(b'{"type":"response","correlation_id":%b,"result":%b}' % (encode(message_id), result))

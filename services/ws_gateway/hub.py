@@ -288,6 +288,15 @@ class Hub:
             connection.paused = False
             self.slow -= 1
 
+    def named(self, pattern: str) -> list[Connection]:
+        """The connections that have asked for this very pattern, not for one that covers it."""
+        return [
+            connection
+            for group in self._groups.values()
+            if pattern in group.topics.patterns
+            for connection in group.members
+        ]
+
     def tell_gap(self, first: int, last: int, reason: str) -> None:
         """Tell every connection that listens of events that none of them gets, if there are any."""
         if first > last:

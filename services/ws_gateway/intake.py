@@ -36,6 +36,8 @@ class Intake:
         self._watchers: dict[str, list[Callable[[Frame], None]]] = {}
         self._statuses = Statuses()
         self.epoch = Epoch("", 0)
+        # How many events came, copies included.
+        self.taken = 0
 
     def watch(self, kind: str, look: Callable[[Frame], None]) -> None:
         """Have every event of a type looked at before it goes out, those that fill the ring at the start too."""
@@ -100,5 +102,6 @@ class Intake:
         if frames:
             hub.publish(frames)
         hub.cursor = max(hub.cursor, base + events[-1].offset)
+        self.taken += len(events)
         self._metrics.events_in.inc(len(events))
         self._metrics.fan_out.observe(time.perf_counter() - began)

@@ -1,0 +1,259 @@
+"""The status display: this gateway, its replicas, the agents, the connections with the least healthy first, and what is
+wrong, in words. Computed when somebody asks, at most once in `every` seconds.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from services.ws_gateway.access import Identity
+from services.ws_gateway.client import Client
+from services.ws_gateway.frames import message
+from services.ws_gateway.gateway import Gateway
+from services.ws_gateway.viewers import Asked, Viewer, position, read_asked
+from shared.errors import BusError, Rejected
+from shared.logs import get_logger
+from shared.messages import JsonText, rfc3339
+
+REFRESH_SECONDS = 5.0
+MOST_AGENTS, MOST_PROBLEMS = 1_000, 100
+# Who names this topic is sent the display; a pattern that merely matches it does not bring it.
+TOPIC = "system.gateway"
+# Below this health a connection is among the problems.
+UNWELL = 60
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the display has from what the gateway's core does not know.
+
+    `health` of a client is 0 to 100; `troubles` says what is wrong with one; `about` is what else is known of it;
+    `gateways` and `agents` are those of all replicas; `sidebars` asks for the figures of all sidebars, as JSON.
+    """
+
+    health: Callable[[Client], int]
+    troubles: Callable[[Client], list[str]]
+    about: Callable[[Client], dict[str, Any]]
+    gateways: Callable[[], list[dict[str, Any]]]
+    agents: Callable[[], list[dict[str, Any]]]
+    sidebars: Callable[[], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class _Look:
+    """The connections as they were at a moment, in seconds of the monotonic clock."""
+
+    at: float
+    gateway: dict[str, Any]
+    # Health, connection id and client, the least healthy first.
+    rows: list[tuple[int, str, Client]]
+    sidebars: JsonText | None = None
+    views: dict[Viewer, bytes] = field(default_factory=dict)
+
+
+class Status:
+    """Looks at the gateway for those who ask, and sends those who subscribed to `system.gateway` what it sees."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        gateway_id: str,
+        sources: Sources,
+        *,
+        events_in: Callable[[], float],
+        every: float = REFRESH_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gateway = gateway
+        self._id = gateway_id
+        self._sources = sources
+        self._events_in = events_in
+        self._every = every
+        self._clock = clock
+        self._started = datetime.now(UTC)
+        self._started_at = self._due = clock()
+        self._process = psutil.Process()
+        self._cpu = (self._started_at, time.process_time(), 0.0)
+        self._last: _Look | None = None
+        self._pushing: asyncio.Task[None] | None = None
+        # Who has been sent the display when it was due last, or asked for it since.
+        self._shown: set[str] = set()
+
+    async def answer(self, identity: Identity, data: dict[str, Any]) -> dict[str, Any]:
+        """What a client's `get_state` without a session is answered. Raises `Rejected`."""
+        identity.caller.require("read")
+        viewer = Viewer.of_identity(identity)
+        if viewer.is_admin:
+            await self._ask_sidebars()
+        return self.view(viewer, read_asked(data))
+
+    def view(self, viewer: Viewer, asked: Asked) -> dict[str, Any]:
+        """The display as this viewer may see it. Raises `Rejected` for a cursor that is none."""
+        look = self._look()
+        rows = look.rows if viewer.is_admin else [row for row in look.rows if _owns(viewer, row[2])]
+        rows = [row for row in rows if not row[2].closing]
+        after = position(asked.cursor)
+        page = [row for row in rows if row[:2] > after][: asked.limit + 1]
+        more, page = len(page) > asked.limit, page[: asked.limit]
+        agents = self._sources.agents()
+        if not viewer.is_admin:
+            agents = [agent for agent in agents if agent["agent_id"] == viewer.agent_id]
+        return {
+            "gateway": look.gateway,
+            "gateways": self._sources.gateways() or [self.summary()],
+            "agents": agents[:MOST_AGENTS],
+            "connections": [self._connection(health, client, viewer) for health, _, client in page],
+            "next": f"{page[-1][0]}.{page[-1][1]}" if more else None,
+            "sidebars": look.sidebars if viewer.is_admin else None,
+            "problems": [self._problem(row[0], row[2]) for row in rows[:MOST_PROBLEMS] if row[0] < UNWELL],
+        }  # fmt: skip
+
+    def summary(self) -> dict[str, Any]:
+        """This gateway in a few numbers, as its replicas show it."""
+        gateway = self._look().gateway
+        return {
+            name: gateway[name]
+            for name in ("gateway_id", "started", "cursor", "connections_total", "slow", "memory_bytes", "cpu")
+        }
+
+    def beat(self) -> None:
+        """Send the display to those who wait for it; to be called once a second.
+
+        Who has just asked for it is sent it at once, and from then on when it is due for everybody.
+        """
+        now = self._clock()
+        if self._last is not None and now - self._last.at > 2 * self._every:
+            self._last = None  # nobody looks, and it holds on to clients that are gone
+        listeners = self._listeners()
+        is_due = now >= self._due
+        fresh = listeners if is_due else [client for client in listeners if client.id not in self._shown]
+        if (self._pushing and not self._pushing.done()) or not (fresh or is_due):
+            return
+        if is_due:
+            self._due = now + self._every
+        self._shown = {client.id for client in listeners}
+        if fresh:
+            self._pushing = asyncio.get_running_loop().create_task(self._push(fresh))
+
+    def _listeners(self) -> list[Client]:
+        connections = set(self._gateway.hub.named(TOPIC))
+        return [client for client in self._gateway.clients if client.connection in connections] if connections else []
+
+    async def _push(self, listeners: list[Client]) -> None:
+        viewers = [(client, Viewer.of_identity(client.identity)) for client in listeners if client.identity]
+        if any(viewer.is_admin for _, viewer in viewers):
+            await self._ask_sidebars()
+        look = self._look()
+        for client, viewer in viewers:
+            # All admins see the same.
+            key = Viewer(None, "", True) if viewer.is_admin else viewer
+            if key not in look.views:
+                await asyncio.sleep(0)
+                look.views[key] = message("gateway_state", timestamp=_now(), **self.view(viewer, Asked()))
+            # Who reads slowly sees the next one.
+            if not client.connection.paused:
+                client.send(look.views[key])
+
+    async def _ask_sidebars(self) -> None:
+        look = self._look()
+        if look.sidebars is not None:
+            return
+        try:
+            look.sidebars = JsonText(await self._sources.sidebars())
+        except (Rejected, BusError, TimeoutError) as fault:
+            log.info("sidebar_stats_unknown", reason=str(fault) or "no answer")
+
+    def _look(self) -> _Look:
+        now = self._clock()
+        last = self._last
+        if last is None or now - last.at >= self._every:
+            last = self._last = self._new_look(now)
+        return last
+
+    def _new_look(self, now: float) -> _Look:
+        kinds: Counter[str] = Counter()
+        permissions: Counter[str] = Counter()
+        rows = []
+        clients = self._gateway.clients
+        health = self._sources.health
+        for client in clients:
+            if (identity := client.identity) is not None and not client.closing:
+                kinds[identity.kind] += 1
+                permissions[identity.permission] += 1
+                rows.append((health(client), client.id, client))
+        rows.sort(key=lambda row: row[:2])
+        hub = self._gateway.hub
+        gateway = {
+            "gateway_id": self._id,
+            "started": rfc3339(self._started),
+            "uptime_s": round(now - self._started_at, 1),
+            "epoch": self._gateway.epoch,
+            "cursor": hub.cursor,
+            "connections_total": len(clients),
+            "by_kind": {"human": kinds["human"], "agent": kinds["agent"]},
+            "by_permission": {"observer": permissions["observer"], "active": permissions["active"]},
+            "slow": hub.slow,
+            "ring": {"events": len(hub.ring), "bytes": hub.ring.bytes},
+            "frames_out": hub.frames_out,
+            "dropped": hub.dropped,
+            "gaps": hub.gaps,
+            "events_in": int(self._events_in()),
+            "memory_bytes": self._process.memory_info().rss,
+            "cpu": self._cpu_share(now),
+        }
+        return _Look(now, gateway, rows)
+
+    def _cpu_share(self, now: float) -> float:
+        """How much of one core the process has used since the last look."""
+        at, used, share = self._cpu
+        if now - at >= 0.5:
+            used_now = time.process_time()
+            share = round((used_now - used) / (now - at), 3)
+            self._cpu = (now, used_now, share)
+        return share
+
+    def _connection(self, health: int, client: Client, viewer: Viewer) -> dict[str, Any]:
+        identity, connection = client.identity, client.connection
+        assert identity is not None
+        about = {
+            "connection_id": client.id,
+            "agent_id": identity.agent_id,
+            "kind": identity.kind,
+            "permission": identity.permission,
+            "connected_at": _made_at(client.id),
+            "health": health,
+            "queue_depth": len(connection.backlog),
+            "dropped": connection.backlog.dropped,
+            "messages_in": client.received,
+            "messages_out": connection.sent,
+            "subscriptions": len(client.reader.topics()),
+            **self._sources.about(client),
+        }
+        return {**about, "address": client.address} if viewer.is_admin else about
+
+    def _problem(self, health: int, client: Client) -> str:
+        assert client.identity is not None
+        why = "; ".join(self._sources.troubles(client)) or "it was worse a moment ago"
+        return f"{client.identity.agent_id} ({client.identity.permission}, {client.id}): health {health} of 100: {why}"
+
+
+def _owns(viewer: Viewer, client: Client) -> bool:
+    return client.identity is not None and viewer.owns(client.identity)
+
+
+def _made_at(connection_id: str) -> str:
+    """When a connection was made: its id, a UUIDv7, says so to the millisecond (RFC 9562 §5.7)."""
+    milliseconds = int(connection_id[:8] + connection_id[9:13], 16)
+    return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))
