@@ -11,9 +11,9 @@ from services.session_worker import store
 from services.session_worker.dead_letters import BEGINNING, Arrival, added, letter_of, refusal
 from services.session_worker.letter_callbacks import callback_of
 from services.session_worker.store.dead_letters import Letter
-from shared.bus.commit import error_reply
 from shared.bus.general_client import consume, general_broker
 from shared.bus.publisher import Publisher
+from shared.bus.replies import error_reply
 from shared.bus.topology import COMMANDS, DEAD_LETTERS
 from shared.database import Database, is_transient
 from shared.errors import BusError

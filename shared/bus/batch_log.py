@@ -36,5 +36,5 @@ def observe(batch: list[Item], answers: dict[str, Answer], took: float) -> None:
 
 
 def _eventful(answers: dict[str, Answer]) -> bool:
-    """Whether any of these commands caused an event."""
-    return any(isinstance(answer, Outcome) and answer.events for answer in answers.values())
+    """Whether any of these commands caused an event or a follow-up."""
+    return any(isinstance(answer, Outcome) and answer.publications for answer in answers.values())

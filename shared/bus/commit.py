@@ -1,6 +1,5 @@
 """Group commit: many commands in one transaction, each with its reply, its events and its record."""
 
-import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,15 +7,17 @@ from datetime import timedelta
 from shared.bus import handled
 from shared.bus.audit import Entry, entry_of, is_audited
 from shared.bus.callbacks import CallbackOwed, command_reply, kept
+from shared.bus.follow_ups import FollowUp, commands_of
 from shared.bus.numbering import number_events
 from shared.bus.parking import Wait, Wake
-from shared.bus.publications import Publication, kept_events, publications
-from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing, Undone
+from shared.bus.publications import Publication, kept_publications, publications
+from shared.bus.repetitions import fingerprint, refusal_of_another
+from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing, Undone, error_reply
 from shared.bus.sharing import Sharing, gather, neighbours
+from shared.bus.topology import EVENTS
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError, conflict, not_found
 from shared.messages import Command, JsonText, encode
-from shared.messages.json_text import same_for_all
 
 KEEP_DELIVERIES = timedelta(days=7)
 KEEP_COMMANDS = timedelta(hours=24)
@@ -25,17 +26,23 @@ OPEN = ("active", "paused")
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a command: its reply's text, the events the broker has not confirmed yet, how many callbacks.
+    """What became of a command: its reply's text, what the broker has not confirmed yet of it, how many callbacks.
 
-    `unconfirmed`: its command is acknowledged already, so that it is kept as such until its events are confirmed.
+    `publications` are its events and then its follow-ups. `unconfirmed`: its command is acknowledged already, so that
+    it is kept as such until they are confirmed.
     """
 
     reply: bytes
-    events: list[Publication]
+    publications: list[Publication]
     outcome: str
     callbacks: int = 0
     wakes: list[Wake] = field(default_factory=list)
     unconfirmed: bool = False
+
+    @property
+    def events(self) -> list[Publication]:
+        """The events among what is not confirmed yet."""
+        return [each for each in self.publications if each.exchange == EVENTS]
 
 
 # What a command may come to.
@@ -44,19 +51,6 @@ Answer = Outcome | SessionMissing | Wait
 
 class HandledElsewhere(SwitchyardError):
     """Another worker has handled one of the batch's commands meanwhile: try again, and find its record."""
-
-
-def error_reply(error: Rejected) -> bytes:
-    """The reply that refuses a command."""
-    return encode({"ok": False, "error": error.as_error()})
-
-
-def fingerprint(command: Command) -> bytes | None:
-    """What tells a repetition from another command under the same id; copies of a webhook always count as one."""
-    if command.spec.area == "webhook":
-        return None
-    content = command.spec.name.encode() + b"\0" + same_for_all(command.data_text)
-    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 class GroupCommit:
@@ -193,19 +187,20 @@ class GroupCommit:
             if isinstance(reply, Rejected):
                 outcome = Outcome(error_reply(reply), [], reply.code)
             else:
-                events = [
+                told = [
                     Publication(event.routing_key(), event.encoded().decode(), event.message_id, command.traceparent)
                     for event in reply.events
                 ]
-                outcome = Outcome(encode({"ok": True, "result": reply.result}), events, "ok", wakes=_wakes(reply))
+                told += commands_of(command, _follow_ups(reply))
+                outcome = Outcome(encode({"ok": True, "result": reply.result}), told, "ok", wakes=_wakes(reply))
             callbacks = [kept(each, command.message_id) for each in _owed(command, reply)]
             outcome.callbacks = len(callbacks)
-            if outcome.events and command.message_id in parked:
+            if outcome.publications and command.message_id in parked:
                 outcome.unconfirmed = True
                 unconfirmed.append(command.message_id)
             owed += callbacks
             outcomes[command.message_id] = outcome
-            if is_audited(command, eventful=bool(outcome.events)):
+            if is_audited(command, eventful=bool(outcome.publications)):
                 audit += _entries(command, reply, outcome)
             records.append(
                 handled.Record(
@@ -213,7 +208,7 @@ class GroupCommit:
                     command.spec.name,
                     fingerprint(command),
                     JsonText(outcome.reply),
-                    kept_events(outcome.events),
+                    kept_publications(outcome.publications),
                     KEEP_DELIVERIES if command.spec.area == "webhook" else KEEP_COMMANDS,
                     command.caller,
                 )
@@ -263,25 +258,16 @@ def _owed(command: Command, reply: Reply | Rejected) -> list[CallbackOwed]:
     return [*owed, command_reply(command.callback_url, command.message_id, command.spec.name, **told)]
 
 
+def _follow_ups(reply: Reply) -> list[FollowUp]:
+    return [*reply.commands, *(each for _, part in reply.parts for each in part.commands)]
+
+
 def _wakes(reply: Reply) -> list[Wake]:
     return [*reply.wakes, *(wake for _, part in reply.parts for wake in part.wakes)]
 
 
 def _with_parts(reply: Reply) -> list[CallbackOwed]:
     return [*reply.callbacks, *(owed for _, part in reply.parts for owed in part.callbacks)]
-
-
-def refusal_of_another(command: Command, caller: str | None, known: bytes | None) -> bytes | None:
-    """The reply to a command that is another than its id stands for, which has this caller and fingerprint.
-
-    None when it is a repetition. A confidential one is its sender's alone.
-    """
-    if (known is None or known == fingerprint(command)) and (not command.spec.confidential or caller == command.caller):
-        return None
-    message_id = command.message_id
-    return error_reply(
-        conflict(f"message id {message_id!r} was already used for another command", message_id=message_id)
-    )
 
 
 def _repeat(command: Command, record: handled.Handled) -> Outcome:

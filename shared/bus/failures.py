@@ -4,11 +4,11 @@ import asyncio
 import traceback
 from typing import Any
 
-from shared.bus.commit import error_reply
 from shared.bus.frames import Delivery
 from shared.bus.items import Item
 from shared.bus.outbox import Outbox
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.replies import error_reply
 from shared.bus.topology import DEAD_LETTERS, RETRY_TIERS
 from shared.errors import BusError, Rejected, Transient
 from shared.logs import get_logger

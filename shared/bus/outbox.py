@@ -1,4 +1,6 @@
-"""After the commit: publish a batch's events, confirmed, then its replies; what the broker has is then marked."""
+"""After the commit: publish a batch's events and follow-ups, confirmed, then its replies; what the broker has
+is then marked.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +11,6 @@ from shared.bus.commit import Outcome
 from shared.bus.handled import mark_published
 from shared.bus.publications import Publication
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
-from shared.bus.topology import EVENTS
 from shared.database import Database, is_transient
 from shared.errors import BusError
 from shared.logs import get_logger
@@ -30,37 +31,38 @@ class Outbox:
         self._published: dict[str, bool] = {}
 
     def send(self, outcomes: list[Outcome]) -> Confirms | None:
-        """Publish every event of a batch, in order, without waiting; right after its commit, before the next one's."""
-        confirms = [self._publish(event) for outcome in outcomes for event in outcome.events]
+        """Publish every event and follow-up of a batch, in order, without waiting.
+
+        To be called right after its commit, before the next one's.
+        """
+        confirms = [self._publish(each) for outcome in outcomes for each in outcome.publications]
         return asyncio.gather(*confirms, return_exceptions=True) if confirms else None
 
     async def deliver(self, outcomes: list[tuple[str, Outcome]], sent: Confirms | None) -> None:
         """Wait for the confirms of what `send` began, and publish again, as often as needed, what was not confirmed."""
-        events = [event for _, outcome in outcomes for event in outcome.events]
-        failed = events
+        publications = [each for _, outcome in outcomes for each in outcome.publications]
+        failed = publications
         if sent is not None:
-            failed = [event for event, error in zip(events, await sent, strict=True) if error is not None]
+            failed = [each for each, error in zip(publications, await sent, strict=True) if error is not None]
         while failed:
             await asyncio.sleep(RECONNECT_SECONDS)
             await self._publisher.wait_connected()
-            again = await asyncio.gather(*(self._publish(event) for event in failed), return_exceptions=True)
+            again = await asyncio.gather(*(self._publish(each) for each in failed), return_exceptions=True)
             faults = [error for error in again if error is not None]
             if faults:
-                log.warning(
-                    "events_not_confirmed", events=len(faults), reason=str(faults[0]), retry_s=RECONNECT_SECONDS
-                )
-            failed = [event for event, error in zip(failed, again, strict=True) if error is not None]
-        EVENTS_PUBLISHED.inc(len(events))
+                log.warning("not_confirmed", messages=len(faults), reason=str(faults[0]), retry_s=RECONNECT_SECONDS)
+            failed = [each for each, error in zip(failed, again, strict=True) if error is not None]
+        EVENTS_PUBLISHED.inc(sum(len(outcome.events) for _, outcome in outcomes))
         for message_id, outcome in outcomes:
-            if outcome.events or outcome.unconfirmed:
+            if outcome.publications or outcome.unconfirmed:
                 self._published[message_id] = outcome.unconfirmed or self._published.get(message_id, False)
 
-    def _publish(self, event: Publication) -> asyncio.Future[None]:
-        body, encoding = packed(event.body.encode())
-        headers = {"traceparent": event.traceparent} if event.traceparent else None
+    def _publish(self, message: Publication) -> asyncio.Future[None]:
+        body, encoding = packed(message.body.encode())
         return self._publisher.send(
-            EVENTS, event.routing_key, body, message_id=event.message_id, headers=headers, content_encoding=encoding
-        )
+            message.exchange, message.routing_key, body, message_id=message.message_id, content_encoding=encoding,
+            headers={"traceparent": message.traceparent} if message.traceparent else None,
+        )  # fmt: skip
 
     def reply(self, reply_to: str, correlation_id: str, body: bytes) -> None:
         """Send a reply to whoever may still be waiting for it; a lost one is asked for again."""

@@ -10,9 +10,9 @@ from faststream import AckPolicy
 from faststream.rabbit import RabbitMessage
 
 from shared.bus.bodies import MAX_BODY, packed
-from shared.bus.commit import error_reply
 from shared.bus.general_client import consume, general_broker
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.replies import error_reply
 from shared.bus.topology import queries_queue
 from shared.database import Database, Transaction, is_transient
 from shared.errors import BusError, Rejected, invalid

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.bus.callbacks import CallbackOwed
+from shared.bus.follow_ups import FollowUp
 from shared.bus.parking import Wait, Wake
 from shared.database import Transaction
 from shared.errors import Rejected, SwitchyardError
-from shared.messages import Command, Event
+from shared.messages import Command, Event, encode
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class Reply:
     # The same for sessions that the command does not name, by their ids.
     counts_elsewhere: dict[str, dict[str, int]] = field(default_factory=dict)
     callbacks: list[CallbackOwed] = field(default_factory=list)
+    # What is to be done next, by whichever worker does such things; sent with the events, or not at all.
+    commands: list[FollowUp] = field(default_factory=list)
     # What a batch did: its commands, each with its reply.
     parts: list[tuple[Command, "Reply"]] = field(default_factory=list)
     # Whether the events say already what caused them, having waited since another command.
@@ -33,6 +36,11 @@ class Reply:
 
 Handler = Callable[[Transaction, Command], Awaitable[Reply]]
 BatchHandler = Callable[[Transaction, list[Command]], Awaitable[list[Reply | Rejected]]]
+
+
+def error_reply(error: Rejected) -> bytes:
+    """The reply that refuses a command."""
+    return encode({"ok": False, "error": error.as_error()})
 
 
 class SessionMissing(SwitchyardError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from shared.bus.batch_log import observe
 from shared.bus.bodies import unpacked
-from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome, fingerprint, refusal_of_another
+from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome
 from shared.bus.connection import Connection
 from shared.bus.failures import first_line, give_up, retry_later, whole_trace
 from shared.bus.frames import Delivery
@@ -16,6 +16,7 @@ from shared.bus.items import Acknowledger, Item, traceparents
 from shared.bus.outbox import Confirms, Outbox
 from shared.bus.parking import Wait
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.repetitions import fingerprint, refusal_of_another
 from shared.bus.replies import BatchHandler, Handler, SessionMissing
 from shared.bus.sharing import Sharing
 from shared.bus.topology import commands_queue

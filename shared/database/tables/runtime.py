@@ -5,7 +5,8 @@ from sqlalchemy import Column, Index, LargeBinary, Table, Text
 from shared.database.tables.columns import MOMENT, metadata, moment
 
 # The worker runtime (shared/bus), in the transaction of the command itself: the reply for a repetition, and the events
-# until they are published. One table, since an id must be unique across days; rows go when `expires_at` has passed.
+# and follow-ups until they are published. One table, since an id must be unique across days; rows go when `expires_at`
+# has passed.
 handled_messages = Table(
     "handled_messages",
     metadata,
@@ -13,7 +14,8 @@ handled_messages = Table(
     Column("command", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=True),
     Column("reply", Text, nullable=False),
-    # [[routing key, event, message id, traceparent], …] as JSON text; null once the broker has confirmed them.
+    # [[routing key, event, message id, traceparent], …] as JSON text, follow-ups with their exchange as a fifth; null
+    # once the broker has confirmed them.
     Column("events", Text, nullable=True),
     moment("handled_at"),
     Column("expires_at", MOMENT, nullable=False),

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from shared import errors
-from shared.bus.commit import error_reply
+from shared.bus.replies import error_reply
 from shared.errors import ERROR_CODES, BusError, Rejected, SwitchyardError, Transient
 
 
