@@ -1,4 +1,4 @@
-"""The API keys in force, as a door knows them: by the hashes of their secrets, and by their names."""
+"""The API keys in force, as a door knows them: by the hashes of their secrets, and by their names; tokens revoked."""
 
 import hmac
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from shared.auth import KEY_PREFIX, SCOPES, Caller, hash_key
 from shared.errors import Rejected
 from shared.limits import Bucket
 from shared.messages.access import RingKey
+from shared.messages.live import RevokedTokens
 from shared.reach import Sessions
 from shared.topics import Topics
 
@@ -25,6 +26,9 @@ class KeyRing:
         self._by_hash: dict[bytes, Caller] = {}
         self._by_name: dict[str, Caller] = {}
         self._revoked: frozenset[str] = frozenset()
+        # Tokens out of force: their ids, and for agents the moment until which theirs were made.
+        self._revoked_tokens: frozenset[str] = frozenset()
+        self._revoked_agents: dict[str, float] = {}
         self.loaded = False
 
     def __len__(self) -> int:
@@ -55,8 +59,18 @@ class KeyRing:
         """Whether the key of this name was revoked, so lately that tokens it asked for may not have expired."""
         return name in self._revoked
 
-    def replace(self, keys: Sequence[RingKey], revoked: Iterable[str]) -> None:
+    def is_token_revoked(self, token_id: str, agent_id: str, issued: float) -> bool:
+        """Whether a token was revoked, by its id or with all that were made for its agent so far.
+
+        `issued`: when it was made, in seconds since 1970.
+        """
+        return token_id in self._revoked_tokens or issued <= self._revoked_agents.get(agent_id, -1.0)
+
+    def replace(
+        self, keys: Sequence[RingKey], revoked: Iterable[str], revoked_tokens: Iterable[RevokedTokens] = ()
+    ) -> None:
         """Put these keys in force instead of those before; who has used up a rate that stays has still used it up."""
+        self._revoked_tokens, self._revoked_agents = _by_token_and_agent(revoked_tokens)
         by_name = {key.name: self._caller(key) for key in keys}
         self._by_hash = {bytes.fromhex(key.key_hash): by_name[key.name] for key in keys}
         self._by_name = by_name
@@ -80,3 +94,14 @@ class KeyRing:
         if before is not None and before.bucket is not None and before.bucket.burst == rate:
             return before.bucket
         return Bucket(rate / 60, rate)
+
+
+def _by_token_and_agent(revoked: Iterable[RevokedTokens]) -> tuple[frozenset[str], dict[str, float]]:
+    tokens: set[str] = set()
+    agents: dict[str, float] = {}
+    for each in revoked:
+        if each.token_id is not None:
+            tokens.add(each.token_id)
+        elif each.agent_id is not None:
+            agents[each.agent_id] = max(each.made_until, agents.get(each.agent_id, each.made_until))
+    return frozenset(tokens), agents

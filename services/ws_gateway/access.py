@@ -1,8 +1,5 @@
 """Who may come in: tokens, web origins, and how many connections an agent, an address and the gateway hold."""
 
-import base64
-import hashlib
-import hmac
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -38,8 +35,10 @@ class Refused(Exception):
 class _Claims(msgspec.Struct):
     sub: str
     exp: float
+    jti: str
     kind: Literal["human", "agent"]
     permission: Literal["observer", "active"]
+    iat: float = 0.0
     topics: list[str] | None = None
     issued_to: str = ""
     scopes: tuple[Scope, ...] = ("read", "publish")
@@ -65,6 +64,9 @@ class Identity:
     topics: Topics | None = None
     caller: Caller = _UNBOUND
     hears_sessions: bool = False
+    # The token's id and when it was made, by which it can be revoked.
+    token_id: str = ""
+    issued: float = 0.0
 
     def named(self) -> dict[str, str]:
         """What log lines call it."""
@@ -99,7 +101,9 @@ def identify(secret: str, token: str) -> Identity:
     sessions = None if claims.sessions is None else Sessions(claims.sessions)
     caller = Caller(claims.issued_to, frozenset(claims.scopes), sessions)
     hears_sessions = claims.hears_sessions and sessions is not None
-    return Identity(claims.sub, claims.kind, claims.permission, claims.exp, topics, caller, hears_sessions)
+    return Identity(
+        claims.sub, claims.kind, claims.permission, claims.exp, topics, caller, hears_sessions, claims.jti, claims.iat
+    )
 
 
 def offered_protocols(headers: Mapping[str, str]) -> list[str]:
@@ -126,12 +130,6 @@ def check_origin(origin: str | None, allowed: frozenset[str]) -> None:
     """Browsers name the page's origin; whatever is not a browser names none. Raises `Refused` with 4403."""
     if origin is not None and origin.rstrip("/").lower() not in allowed:
         raise Refused(NOT_ALLOWED, "pages of this origin may not connect")
-
-
-def resume_token(secret: str, agent_id: str, connection_id: str) -> str:
-    """Proves later on that the holder had this connection: its id, bound to its agent."""
-    seal = hmac.digest(secret.encode(), f"resume\n{agent_id}\n{connection_id}".encode(), hashlib.sha256)
-    return f"{connection_id}.{base64.urlsafe_b64encode(seal).decode().rstrip('=')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +168,19 @@ class Places:
         self._strangers[address] += 1
         self._stranger_count += 1
 
-    def leave(self, address: str, identity: Identity | None) -> None:
-        """Give a place back."""
+    def leave(self, address: str, identity: Identity | None, *, vacated: bool = False) -> None:
+        """Give a place back; `vacated` says that its seat was before."""
         self.total -= 1
         _take_one(self._addresses, address)
         if identity is None:
             _take_one(self._strangers, address)
             self._stranger_count -= 1
-        else:
-            _take_one(self._seats, _seat(identity))
+        elif not vacated:
+            self.vacate(identity)
+
+    def vacate(self, identity: Identity) -> None:
+        """Give an agent's seat back, for another connection of it, but keep the place until the socket is gone."""
+        _take_one(self._seats, _seat(identity))
 
     def seat(self, address: str, identity: Identity) -> None:
         """Turn a stranger's place into an agent's. Raises `Refused` with 4409, the place staying a stranger's."""

@@ -5,19 +5,12 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from services.ws_gateway.access import (
-    BAD_TOKEN,
-    NOT_ALLOWED,
-    NOT_IN_TIME,
-    Identity,
-    Refused,
-    identify,
-    resume_token,
-)
+from services.ws_gateway.access import BAD_TOKEN, NOT_ALLOWED, Identity, Refused
 from services.ws_gateway.answers import HANDLERS
 from services.ws_gateway.backlog import Backlog
 from services.ws_gateway.commands import tell_refused
 from services.ws_gateway.dedup import Heard
+from services.ws_gateway.entrance import MAX_WAITING, Entrance
 from services.ws_gateway.frames import error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.pulse import Pulse
@@ -28,6 +21,7 @@ from services.ws_gateway.requests import (
     Ping,
     Presence,
     Request,
+    Resume,
     Subscribe,
     read_request,
 )
@@ -41,13 +35,9 @@ if TYPE_CHECKING:
 
 GOING_AWAY, BAD_TEXT, BROKEN, TOO_LARGE, FLOODING = 1001, 1007, 1011, 4413, 4429
 MAX_FRAME = 64 * 1024
-AUTHENTICATION_SECONDS = 5.0
-HEARTBEAT_SECONDS = 30
 UNANSWERED_PINGS = 3
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
 COMMANDS_IN_FLIGHT = 16
-# Events that may wait: a person looks at a screen, an agent wants each.
-MAX_WAITING = {"human": 50, "agent": 200}
 
 log = get_logger()
 
@@ -74,14 +64,23 @@ class Client:
         self.identity: Identity | None = None
         self.gateway = gateway
         self.connection = Connection(link.write, self.close, Backlog(MAX_WAITING["human"]))
-        self.reader = gateway.library.reader(self.connection, self._spawn)
+        self.reader = gateway.library.reader(self.connection, self.spawn)
         self.closing = False
         self.pulse = Pulse()
         self.received = 0
+        # The connection it goes on with (at other replicas to be closed by whoever sees it seated), and whether the
+        # next `subscribed` is to say so.
+        self.takes_over: str | None = None
+        self.tells_resumed: str | None = None
+        # What it has said so far of how it wants its events, as its resume tokens hold it.
+        self.taste: dict[str, Any] = {}
+        # Its seat was given to the connection that goes on with it.
+        self.vacated = False
+        self._source = gateway.floods.source(link.address)
+        self._entrance = Entrance(self)
         self._link = link
         self._code = 1006
         self._reason = ""
-        self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._bucket = Bucket(FRAMES_A_SECOND, FRAMES_AT_ONCE)
         self._heard = Heard()
@@ -91,59 +90,19 @@ class Client:
 
     def open(self, token: str | None) -> None:
         """The handshake is done; `token` is what it showed."""
-        if token is None:
-            self._timer = self.gateway.call_later(AUTHENTICATION_SECONDS, self._not_in_time)
-        else:
-            self._authenticate(token)
-
-    def _not_in_time(self) -> None:
-        self.close(NOT_IN_TIME, f"no authentication within {AUTHENTICATION_SECONDS:g} s")
-
-    def _authenticate(self, token: str) -> None:
-        try:
-            identity = identify(self.gateway.secret, token)
-        except Refused as refused:
-            self.refuse(refused)
-            return
-        self.enter(identity)
+        self._entrance.open(token)
 
     def enter(self, identity: Identity) -> None:
         """It is known who this is: let the client in, or turn it away."""
-        try:
-            self.gateway.check_key(identity)
-            self.gateway.seat(self, identity)
-        except Refused as refused:
-            self.refuse(refused)
-            return
-        if self._timer:
-            self._timer.cancel()
-        self._timer = self.gateway.call_later(max(0.0, identity.expires - time.time()), self._expired)
-        self.connection.backlog = Backlog(MAX_WAITING[identity.kind])
-        self.send(
-            message(
-                "connected",
-                connection_id=self.id,
-                agent_id=identity.agent_id,
-                permission=identity.permission,
-                epoch=self.gateway.epoch,
-                cursor=self.gateway.hub.cursor,
-                resume_token=resume_token(self.gateway.secret, identity.agent_id, self.id),
-                heartbeat_s=HEARTBEAT_SECONDS,
-            )
-        )
-        log.info("client_connected", **self._named())
-        for tell in self.gateway.on_seated:
-            tell(self)
-
-    def _expired(self) -> None:
-        self.close(BAD_TOKEN, "the token has expired; connect with a new one")
+        self._entrance.enter(identity)
 
     @property
     def address(self) -> str:
         """Where the client connects from."""
         return self._link.address
 
-    def _named(self) -> dict[str, Any]:
+    def named(self) -> dict[str, Any]:
+        """What log lines call it."""
         known = self.identity.named() if self.identity else {}
         return {"connection_id": self.id, "address": self._link.address, **known}
 
@@ -157,11 +116,12 @@ class Client:
         write = self._link.write
         self.connection.write = self.gateway.wires.deflated(write) if wanted else write
 
-    def refuse(self, refused: Refused) -> None:
+    def refuse(self, refused: Refused, identity: Identity | None = None) -> None:
         """Turn the client away, so that it can see why."""
+        self.gateway.audit.note("refuse", identity, self.address, str(refused.code))
         self.gateway.metrics.refused.labels(str(refused.code)).inc()
         if refused.code in (BAD_TOKEN, NOT_ALLOWED):
-            log.warning("access_refused", **self._named(), code=refused.code, detail=refused.reason)
+            log.warning("access_refused", **self.named(), code=refused.code, detail=refused.reason)
         self.close(refused.code, refused.reason)
 
     def close(self, code: int, reason: str) -> None:
@@ -181,18 +141,18 @@ class Client:
             self._code = code
             self.reader.stop()
             self.gateway.hub.forget(self.connection)
-        if self._timer:
-            self._timer.cancel()
+        self._entrance.stop()
         for task in self._tasks:
             task.cancel()
         self.gateway.release(self, self._code)
         log.info(
-            "client_closed", **self._named(), code=self._code, reason=self._reason, sent=self.connection.sent,
+            "client_closed", **self.named(), code=self._code, reason=self._reason, sent=self.connection.sent,
             received=self.received, dropped=self.connection.backlog.dropped,
             seconds=round(time.monotonic() - self._opened_at, 3),
         )  # fmt: skip
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something that takes time; ends with the connection."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -201,7 +161,7 @@ class Client:
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()):
-            log.error("client_task_failed", **self._named(), exc_info=fault)
+            log.error("client_task_failed", **self.named(), exc_info=fault)
             self.close(BROKEN, "the gateway made a mistake; resume from cursor")
 
     def full(self) -> None:
@@ -249,12 +209,17 @@ class Client:
         if self.closing:
             return False
         if not self._bucket.take():
-            self.close(FLOODING, f"more than {FRAMES_A_SECOND:g} frames a second")
+            self.refuse(Refused(FLOODING, f"more than {FRAMES_A_SECOND:g} frames a second"), self.identity)
+            return False
+        if not self._source.frame():
+            self.refuse(Refused(FLOODING, "too many frames a second from this address"), self.identity)
             return False
         return True
 
     def said(self, text: bytes) -> None:
         """A whole text message has come."""
+        if self._entrance.keeps(text):
+            return
         self.received += 1
         try:
             text.decode()
@@ -284,7 +249,7 @@ class Client:
         if identity is None:
             if not isinstance(request, Authenticate):
                 raise Rejected("unauthorized", "the first frame must authenticate")
-            self._authenticate(request.token)
+            self._entrance.show(request)
             return
         if isinstance(request, Ack):
             for tell in self.gateway.on_ack:
@@ -293,7 +258,7 @@ class Client:
         if duplicate := self._heard.note(request, time.monotonic()):
             self.send(duplicate)
             return
-        if identity.permission == "observer" and not isinstance(request, Subscribe | Ping | CommandRequest):
+        if identity.permission == "observer" and not isinstance(request, Subscribe | Resume | Ping | CommandRequest):
             raise Rejected("forbidden", "an observer may send subscribe, ack, ping and reading commands")
         if isinstance(request, Ping):
             named = {} if request.message_id is None else {"correlation_id": request.message_id}
@@ -312,7 +277,7 @@ class Client:
             self._heard.forget(request.message_id)
             raise Rejected("rate_limited", f"{COMMANDS_IN_FLIGHT} commands are under way; wait for an answer")
         self._commands += 1
-        self._spawn(self._command(identity, request, request.message_id, text))
+        self.spawn(self._command(identity, request, request.message_id, text))
 
     async def _command(self, identity: Identity, request: CommandRequest, message_id: str, text: bytes) -> None:
         try:

@@ -5,18 +5,23 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from services.ws_gateway.access import BAD_TOKEN, Identity, Limits, Places, Refused
-from services.ws_gateway.client import HEARTBEAT_SECONDS, Client, Link
+from services.ws_gateway.access import BAD_TOKEN, TOO_MANY, Identity, Limits, Places, Refused
+from services.ws_gateway.addresses import counted_as
+from services.ws_gateway.client import Client, Link
 from services.ws_gateway.commands import Commands
+from services.ws_gateway.doors import Doors
+from services.ws_gateway.entrance import HEARTBEAT_SECONDS
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.requests import Ack
 from services.ws_gateway.resume import Library
 from services.ws_gateway.wires import Wires
+from shared.auth import Caller
 from shared.key_ring import KeyRing
 
 RESTART = 1012
+RESUMED_ELSEWHERE = "resumed elsewhere"
 REVOKED = "the key that asked for this token was revoked"
 
 
@@ -36,6 +41,7 @@ class Gateway:
         ring: KeyRing,
         metrics: Metrics,
         call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
+        doors: Doors | None = None,
     ) -> None:
         self.secret = secret
         self.origins = origins
@@ -43,6 +49,11 @@ class Gateway:
         self.hub = hub
         self.library = library
         self.commands = commands
+        doors = doors or Doors(secret)
+        self.floods = doors.floods
+        self.proxies = doors.proxies
+        self.audit = doors.audit
+        self.resumption = doors.resumption
         self._keys = ring
         self.metrics = metrics
         self.call_later = call_later
@@ -58,6 +69,9 @@ class Gateway:
         # Told of each `ack`, and of each pong that answers a ping of ours (`client.pulse`).
         self.on_ack: list[Callable[[Client, Ack], None]] = []
         self.on_pong: list[Callable[[Client], None]] = []
+        # Told of each client that goes on with a connection that is not here, and of that one's id.
+        self.on_took_over: list[Callable[[Client, str], None]] = []
+        self._seated: dict[str, Client] = {}
         # Why no more connections are taken; empty: they are.
         self.ending = ""
         self._empty = asyncio.Event()
@@ -81,7 +95,7 @@ class Gateway:
     def connect(self, link: Link) -> Client:
         """A socket that has done its handshake. Raises `Refused` when there are too many, or the gateway ends."""
         self.check_open()
-        self.places.enter(link.address)
+        self.places.enter(counted_as(link.address))
         self._empty.clear()
         client = Client(self, link)
         min(self._beats, key=len)[client] = None
@@ -92,27 +106,62 @@ class Gateway:
         if self.ending:
             raise Refused(RESTART, self.ending)
 
-    def check_key(self, identity: Identity) -> None:
-        """Raise `Refused` with 4401 when the key that asked for this token was revoked since."""
+    def check_token(self, identity: Identity) -> None:
+        """Raise `Refused` with 4401 when this token, or the key that asked for it, was revoked."""
         if self._keys.is_revoked(identity.caller.name):
             raise Refused(BAD_TOKEN, REVOKED)
+        if self._keys.is_token_revoked(identity.token_id, identity.agent_id, identity.issued):
+            raise Refused(BAD_TOKEN, "this token was revoked; ask for a new one")
+
+    def caller(self, key: str) -> Caller:
+        """Whose API key this is, the request counted. Raises `Refused` for a wrong one, `Rejected` for too many."""
+        caller = self._keys.find(key)
+        if caller is None:
+            raise Refused(BAD_TOKEN, "the key is wrong")
+        caller.count()
+        return caller
 
     def close_revoked(self) -> None:
-        """Other keys are in force: close the connections of those that are not any more."""
+        """Other keys and tokens are in force: close the connections of those that are not any more."""
         for client in self.clients:
-            if client.identity is not None and self._keys.is_revoked(client.identity.caller.name):
-                client.close(BAD_TOKEN, REVOKED)
+            if client.identity is not None and not client.closing:
+                try:
+                    self.check_token(client.identity)
+                except Refused as refused:
+                    client.refuse(refused, client.identity)
+
+    def find(self, connection_id: str) -> Client | None:
+        """The client with this connection, if it is here."""
+        return self._seated.get(connection_id)
+
+    def take_over(self, client: Client, connection_id: str) -> None:
+        """A client goes on with another connection, which is closed; its seat is free at once."""
+        old = self._seated.get(connection_id)
+        if old is None:
+            for tell in self.on_took_over:
+                tell(client, connection_id)
+        else:
+            self.vacate(old)
+
+    def vacate(self, client: Client) -> None:
+        """Close a connection whose agent goes on with another one; its seat is free at once."""
+        if client.identity is not None and not client.vacated:
+            client.vacated = True
+            self.places.vacate(client.identity)
+            client.close(TOO_MANY, RESUMED_ELSEWHERE)
 
     def seat(self, client: Client, identity: Identity) -> None:
         """A client has shown who it is. Raises `Refused` when that agent has its connections already."""
         self.check_open()
-        self.places.seat(client.address, identity)
+        self.places.seat(counted_as(client.address), identity)
         client.identity = identity
+        self._seated[client.id] = client
         self.metrics.connections.labels(identity.permission).inc()
 
     def release(self, client: Client, code: int) -> None:
         """A client is gone."""
-        self.places.leave(client.address, client.identity)
+        self.places.leave(counted_as(client.address), client.identity, vacated=client.vacated)
+        self._seated.pop(client.id, None)
         if not self.places.total:
             self._empty.set()
         if client.identity:

@@ -30,6 +30,8 @@ class Authenticate(Request, tag="authenticate"):
     """Shows the token, when it could not be shown with the handshake."""
 
     token: str
+    # Take the seat of the connection this was given to.
+    resume_token: str | None = None
 
 
 class Focus(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

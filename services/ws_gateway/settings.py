@@ -1,8 +1,10 @@
 """Settings of the gateway."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from services.ws_gateway.access import Limits
+from services.ws_gateway.addresses import TrustedProxies
+from services.ws_gateway.floods import Floods
 from shared.settings import DoorSettings
 
 
@@ -41,6 +43,22 @@ class GatewaySettings(DoorSettings):
         gt=0,
         description="after how many seconds the curator asks for the acknowledgement of a critical event",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, value: str) -> str:
+        TrustedProxies.read(value)
+        return value
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """Whose `X-Forwarded-For` is believed."""
+        return TrustedProxies.read(self.trusted_proxies)
+
+    @property
+    def floods(self) -> Floods:
+        """How much may come from an address."""
+        return Floods(frames_a_second=self.frames_per_address, connections_a_second=self.connections_per_address_s)
 
     @property
     def limits(self) -> Limits:

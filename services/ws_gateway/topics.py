@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from services.ws_gateway.access import Identity
 from services.ws_gateway.frames import error, message
 from services.ws_gateway.replay import Claim
-from services.ws_gateway.requests import Infodump, Request, SetMode, Subscribe, Unsubscribe
+from services.ws_gateway.requests import Infodump, Request, SetMode, Subscribe, Taste, Unsubscribe
 from shared.errors import Rejected, invalid
 from shared.topics import MAX_PATTERNS, Topics, check_pattern
 
@@ -106,8 +106,11 @@ def _ask(client: "Client", request: Request, claims: list[Claim], *, given: bool
     named = {} if request.message_id is None else {"correlation_id": request.message_id}
 
     def answer(recovered: bool, position: int) -> bytes:
+        if isinstance(request, Taste) and request.deflate is not None:
+            client.deflate(wanted=request.deflate)
         return message(
-            "subscribed", recovered=given and recovered, cursor=position, topics=sorted(topics), mode=MODES[0], **named
-        )
+            "subscribed", recovered=given and recovered, cursor=position, topics=sorted(topics), mode=MODES[0],
+            **client.gateway.resumption.told(client, request, topics, MODES[0]), **named,
+        )  # fmt: skip
 
     client.reader.ask(claims, answer, lambda rejected: error(rejected, request.message_id))

@@ -1,4 +1,7 @@
-"""Keeps a door's key ring as the database has it: asked for at the start, after each change, and once a minute."""
+"""Keeps a door's key ring as the database has it: asked for at the start, after each change, and once a minute.
+
+A change is that of a key, or that tokens were revoked.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from shared.errors import BusError, Rejected, Unavailable
 from shared.key_ring import KeyRing
 from shared.logs import get_logger
 from shared.messages.access import KeyChanged, RingKey
+from shared.messages.live import RevokedTokens, TokensRevoked
 
 # Only a net: changes are told, and what was missed while the broker was away is asked for after the reconnect.
 REFRESH_SECONDS = 60.0
@@ -25,6 +29,7 @@ log = get_logger()
 class _Ring(msgspec.Struct):
     keys: list[dict[str, object]]
     revoked: list[str]
+    revoked_tokens: list[dict[str, object]] = []
 
 
 class KeyWatch:
@@ -62,9 +67,8 @@ class KeyWatch:
             try:
                 async with await Connection.open(self._url, name=f"{self._name} keys") as connection:
                     declared = await connection.call(amqp.Queue.Declare(queue="", exclusive=True, auto_delete=True))
-                    await connection.call(
-                        amqp.Queue.Bind(queue=declared.queue, exchange=EVENTS, routing_key=KeyChanged.topic)
-                    )
+                    for topic in (KeyChanged.topic, TokensRevoked.topic):
+                        await connection.call(amqp.Queue.Bind(queue=declared.queue, exchange=EVENTS, routing_key=topic))
                     await connection.consume(declared.queue, self._on_events, no_ack=True)
                     self._stale.set()
                     await asyncio.shield(connection.closed)
@@ -99,7 +103,11 @@ class KeyWatch:
     async def _ask(self) -> None:
         answer = await self._rpc.query("get_key_ring", {}, sender=self._name, wait=_QUERY_SECONDS)
         ring = msgspec.json.decode(answer.text, type=_Ring)
-        self._ring.replace([RingKey.model_validate(key) for key in ring.keys], ring.revoked)
+        self._ring.replace(
+            [RingKey.model_validate(key) for key in ring.keys],
+            ring.revoked,
+            [RevokedTokens.model_validate(tokens) for tokens in ring.revoked_tokens],
+        )
         if answer.text != self._known:
             self._known = answer.text
             log.info("key_ring_loaded", keys=len(ring.keys))

@@ -11,7 +11,6 @@ from services.ws_gateway.access import (
     Refused,
     check_origin,
     identify,
-    resume_token,
     shown_token,
 )
 from shared.auth import sign
@@ -88,12 +87,6 @@ def test_only_pages_of_allowed_origins_may_connect() -> None:
         with pytest.raises(Refused) as refused:
             check_origin(origin, allowed)
         assert refused.value.code == 4403
-
-
-def test_a_resume_token_is_bound_to_agent_and_connection() -> None:
-    made = {resume_token(SECRET, agent, connection) for agent in ("a", "b") for connection in ("1", "2")}
-    assert len(made) == 4
-    assert resume_token(SECRET, "a", "1") in made
 
 
 def seat_of(kind: str, permission: str = "active", agent_id: str = "ana") -> Identity:

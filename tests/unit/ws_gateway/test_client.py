@@ -17,7 +17,7 @@ async def test_the_first_frame_says_who_is_connected_and_where_the_log_stands() 
     visitor = house.enter(token())
     (hello,) = visitor.socket.read()
     assert hello.pop("connection_id") == visitor.client.id
-    assert hello.pop("resume_token").startswith(visitor.client.id)
+    assert len(hello.pop("resume_token")) < 400
     assert hello == {
         "type": "connected", "agent_id": "ana", "permission": "active", "epoch": "e1", "cursor": 2, "heartbeat_s": 30,
     }  # fmt: skip
