@@ -35,6 +35,8 @@ class Intake:
         self._awaits_first = True
         self._watchers: dict[str, list[Callable[[Frame], None]]] = {}
         self._statuses = Statuses()
+        # Told of the last of those events that went out together.
+        self.on_written: list[Callable[[Frame], None]] = []
         self.epoch = Epoch("", 0)
         # How many events came, copies included.
         self.taken = 0
@@ -101,6 +103,8 @@ class Intake:
             ids.popitem(last=False)
         if frames:
             hub.publish(frames)
+            for tell in self.on_written:
+                tell(frames[-1])
         hub.cursor = max(hub.cursor, base + events[-1].offset)
         self.taken += len(events)
         self._metrics.events_in.inc(len(events))

@@ -1,6 +1,6 @@
 """What Prometheus reads of the gateway. The hot path keeps plain numbers in the hub; they are read when asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,35 +8,57 @@ from prometheus_client.registry import Collector
 
 from services.ws_gateway.hub import Hub
 
+# A number, or numbers by the value of one label.
+Reading = Callable[[], float | Mapping[str, float]]
 
-class _HubCollector(Collector):
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+
+class Readings(Collector):
+    """Figures that others keep as plain numbers, read when Prometheus asks."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._readings: list[tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], str, str, str, Reading]] = []
+        registry.register(self)
+
+    def count(self, name: str, text: str, read: Reading, label: str = "") -> None:
+        """A number that only grows; `switchyard_gateway_` goes before its name, and `_total` behind it."""
+        self._readings.append((CounterMetricFamily, f"switchyard_gateway_{name}", text, label, read))
+
+    def level(self, name: str, text: str, read: Reading, label: str = "") -> None:
+        """A number that rises and falls; `switchyard_gateway_` goes before its name."""
+        self._readings.append((GaugeMetricFamily, f"switchyard_gateway_{name}", text, label, read))
 
     def collect(self) -> Iterator[Metric]:
-        hub = self._hub
-        counts: list[tuple[str, str, Callable[[], float]]] = [
-            ("switchyard_gateway_frames_out", "Event frames written to connections", lambda: hub.frames_out),
-            ("switchyard_gateway_dropped", "Events dropped for slow connections", lambda: hub.dropped),
-            ("switchyard_gateway_gaps", "Gaps told to clients", lambda: hub.gaps),
-        ]
-        for name, text, value in counts:
-            yield CounterMetricFamily(name, text, value=value())
-        levels: list[tuple[str, str, Callable[[], float]]] = [
-            ("switchyard_gateway_cursor", "The last cursor seen", lambda: hub.cursor),
-            ("switchyard_gateway_ring_events", "Events in the ring", lambda: len(hub.ring)),
-            ("switchyard_gateway_ring_bytes", "Bytes in the ring", lambda: hub.ring.bytes),
-            ("switchyard_gateway_slow", "Connections whose socket is full", lambda: hub.slow),
-        ]
-        for name, text, value in levels:
-            yield GaugeMetricFamily(name, text, value=value())
+        """The figures as they are now."""
+        for kind, name, text, label, read in self._readings:
+            value = read()
+            family = kind(name, text, labels=[label] if label else None)
+            for labelled, each in value.items() if isinstance(value, Mapping) else [("", value)]:
+                family.add_metric([labelled] if label else [], each)
+            yield family
+
+
+def _read_hub(readings: Readings, hub: Hub) -> None:
+    readings.count("frames_out", "Event frames written to connections", lambda: hub.frames_out)
+    readings.count("dropped", "Events dropped for slow connections", lambda: hub.dropped)
+    readings.count("gaps", "Gaps told to clients", lambda: hub.gaps)
+    readings.count("events_framed", "Events made into frames", lambda: hub.ring.events_ever)
+    readings.count("event_bytes", "Bytes of those frames", lambda: hub.ring.bytes_ever)
+    readings.level("cursor", "The last cursor seen", lambda: hub.cursor)
+    readings.level("ring_events", "Events in the ring", lambda: len(hub.ring))
+    readings.level("ring_bytes", "Bytes in the ring", lambda: hub.ring.bytes)
+    readings.level("slow", "Connections whose socket is full", lambda: hub.slow)
 
 
 class Metrics:
-    """The gateway's metrics, in one registry."""
+    """The gateway's metrics, in one registry; `readings` takes more of them."""
 
     def __init__(self, hub: Hub, registry: CollectorRegistry) -> None:
-        registry.register(_HubCollector(hub))
+        self.readings = Readings(registry)
+        # Text messages of clients, and their bytes.
+        self.messages_in = self.bytes_in = 0
+        _read_hub(self.readings, hub)
+        self.readings.count("messages_in", "Text messages of clients", lambda: self.messages_in)
+        self.readings.count("message_bytes_in", "Bytes of those messages", lambda: self.bytes_in)
         self.connections = Gauge(
             "switchyard_gateway_connections", "Open connections", ["permission"], registry=registry
         )

@@ -18,6 +18,8 @@ class Ring:
         self._head = 0
         self._bytes = 0
         self.floor = floor
+        # What it has been given ever: events, and their bytes.
+        self.events_ever = self.bytes_ever = 0
 
     def __len__(self) -> int:
         return len(self._frames) - self._head
@@ -36,7 +38,10 @@ class Ring:
         """Add events, each with a higher cursor than the one before; the oldest make room."""
         self._frames.extend(frames)
         self._cursors.extend([frame.cursor for frame in frames])
-        self._bytes += sum([len(frame.data) for frame in frames])
+        size = sum([len(frame.data) for frame in frames])
+        self._bytes += size
+        self.bytes_ever += size
+        self.events_ever += len(frames)
         head, end = self._head, len(self._frames)
         while (end - head > self._max_events or self._bytes > self._max_bytes) and end > head:
             evicted = self._frames[head]

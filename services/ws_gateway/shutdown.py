@@ -40,7 +40,7 @@ class Order:
     """What a gateway is to do. `countdown`: seconds, of an emergency."""
 
     mode: ShutdownMode
-    message: str
+    reason: str
     urgency: Urgency
     countdown: int
     ordered_by: str
@@ -71,6 +71,7 @@ def warnings(order: Order) -> list[tuple[float, int]]:
 
 class _Shutdown(msgspec.Struct):
     mode: ShutdownMode
+    reason: str
     gateway_id: str | None
     countdown_seconds: int
     ordered_by: str
@@ -78,7 +79,6 @@ class _Shutdown(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     timestamp: datetime
-    message: str
     urgency: Urgency
     shutdown: _Shutdown
 
@@ -141,7 +141,7 @@ class Shutdown:
         if age >= FRESH_SECONDS:
             log.warning("shutdown_order_too_old", cursor=frame.cursor, age_s=round(age, 1), ordered_by=asked.ordered_by)
             return
-        self.obey(Order(asked.mode, event.message, event.urgency, max(0, asked.countdown_seconds), asked.ordered_by))
+        self.obey(Order(asked.mode, asked.reason, event.urgency, max(0, asked.countdown_seconds), asked.ordered_by))
 
     def obey(self, order: Order) -> bool:
         """Begin to shut down; false when that is under way already and ends as soon."""
@@ -153,7 +153,7 @@ class Shutdown:
             timer.cancel()
         self.order, self._ends_at = order, ends_at
         log.warning(
-            "shutdown_ordered", mode=order.mode, ordered_by=order.ordered_by, message=order.message, in_s=order.seconds
+            "shutdown_ordered", mode=order.mode, ordered_by=order.ordered_by, reason=order.reason, in_s=order.seconds
         )
         self._on_order(order)
         # Even what is due at once waits for the order's own event, which is still on its way to the clients.
@@ -179,4 +179,10 @@ class Shutdown:
 
 def warning(order: Order, left: int) -> bytes:
     """The frame that says how many seconds are left."""
-    return message("emergency_shutdown_warning", message=order.message, countdown_seconds=left, urgency=order.urgency)
+    why = f": {order.reason}" if order.reason else ""
+    return message(
+        "emergency_shutdown_warning",
+        message=f"The gateway shuts down in {left} s, for an emergency{why}",
+        countdown_seconds=left,
+        urgency=order.urgency,
+    )

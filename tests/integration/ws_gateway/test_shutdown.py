@@ -41,8 +41,8 @@ async def test_an_emergency_counts_down_and_lets_nobody_in(
         while "shutdown" in frame:
             frame = await client.receive()
         assert frame == {
-            "type": "emergency_shutdown_warning", "message": "a new version", "countdown_seconds": 1,
-            "urgency": "critical",
+            "type": "emergency_shutdown_warning", "countdown_seconds": 1, "urgency": "critical",
+            "message": "The gateway shuts down in 1 s, for an emergency: a new version",
         }  # fmt: skip
         assert await client.close_code() == 1012
         assert client.socket.close_reason == "emergency shutdown; resume from cursor"

@@ -114,7 +114,8 @@ def test_an_emergency_counts_down() -> None:
     room.until(30)
     assert room.countdown() == [(15, 15), (20, 10), (25, 5), (27, 3), (28, 2), (29, 1)]
     assert room.told[0][1] == {
-        "type": "emergency_shutdown_warning", "message": "the reason", "countdown_seconds": 15, "urgency": "critical",
+        "type": "emergency_shutdown_warning", "countdown_seconds": 15, "urgency": "critical",
+        "message": "The gateway shuts down in 15 s, for an emergency: why",
     }  # fmt: skip
     assert [at for at, _ in room.ended] == [30]
 
