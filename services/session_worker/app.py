@@ -1,9 +1,8 @@
 """The composition of the session worker: which handlers, queries and background tasks make it up."""
 
-from services.session_worker.batch import HANDLERS as BATCH
-from services.session_worker.batch import SHARING
+from services.session_worker import batch
 from services.session_worker.dead_letter_queue import DeadLetterQueue
-from services.session_worker.handlers import BATCH_HANDLERS, HANDLERS
+from services.session_worker.handlers import BATCH_HANDLERS, HANDLERS, sidebars
 from services.session_worker.maintenance import maintain
 from services.session_worker.queries import QUERIES
 from services.session_worker.recorder import Recorder
@@ -11,25 +10,29 @@ from services.session_worker.redrive import redrive
 from services.session_worker.settings import SessionWorkerSettings
 from shared.bus.bodies import packed
 from shared.bus.publisher import Publisher
-from shared.bus.service import Background, Context, run_worker
+from shared.bus.service import Background, Context, Timer, run_worker
 from shared.bus.topology import EVENTS
 from shared.database import Database
 from shared.messages import Event
 
 NAME = "session_worker"
+# How often it looks for sidebars that have been idle for too long.
+IDLE_SECONDS = 60.0
 
 
 async def run(settings: SessionWorkerSettings) -> None:
     """Run until SIGTERM."""
+    told = sidebars.handlers(settings.sidebar_inherit_depth, settings.sidebar_idle_hours)
     await run_worker(
         settings,
         NAME,
         areas=["session", "webhook", "sidebar"],
-        handlers={**HANDLERS, **BATCH},
+        handlers={**HANDLERS, **told, **batch.handlers(told)},
         batch_handlers=BATCH_HANDLERS,
         queries=QUERIES,
         background=[record_events, keep_dead_letters, redrive_dead_letters, keep_house(settings)],
-        sharing=SHARING,
+        timers=[Timer("archive_idle_sidebars", IDLE_SECONDS)],
+        sharing=batch.SHARING,
     )
 
 

@@ -10,6 +10,7 @@ from services.memory_worker.handlers import HANDLERS as MEMORY_HANDLERS
 from services.memory_worker.queries import QUERIES as MEMORY_QUERIES
 from services.session_worker.handlers import BATCH_HANDLERS as SESSION_BATCH_HANDLERS
 from services.session_worker.handlers import HANDLERS as SESSION_HANDLERS
+from services.session_worker.handlers.sidebar_locks import find_sessions as find_sessions_of_sidebars
 from services.session_worker.queries import QUERIES as SESSION_QUERIES
 from services.task_worker.handlers import BATCH_HANDLERS as TASK_BATCH_HANDLERS
 from services.task_worker.handlers import HANDLERS as TASK_HANDLERS
@@ -38,17 +39,26 @@ _WITHIN = Sharing(gathered=("conversation_chunk", "store_memory", "log_action"),
 _QUERIES: Mapping[str, QueryHandler] = {**SESSION_QUERIES, **MEMORY_QUERIES, **TASK_QUERIES}
 
 
-async def batch(tx: Transaction, command: Command) -> Reply:
+def handlers(told: Mapping[str, Handler] | None = None) -> dict[str, Handler]:
+    """The batch; `told` are handlers that settings have a say in, in place of those of the same names."""
+
+    async def run(tx: Transaction, command: Command) -> Reply:
+        return await batch(tx, command, {**_HANDLERS, **(told or {})})
+
+    return {"batch": run}
+
+
+async def batch(tx: Transaction, command: Command, of_all: Mapping[str, Handler] = _HANDLERS) -> Reply:
     """Run every command of a batch in its order, each seeing what those before it have done; all or none.
 
     Raises the `Rejected` of the first that is refused, with its index, or `SessionMissing`.
     """
     parts = commands_within(command)
     reads = _Reads(MAX_RESULTS_BYTES)
-    handlers = {**_HANDLERS, **{part.spec.name: reads.handler(part.spec.name) for part in parts if part.spec.reads}}
+    runs = {**of_all, **{part.spec.name: reads.handler(part.spec.name) for part in parts if part.spec.reads}}
     try:
         async with savepoint(tx):
-            replies = await GroupCommit(handlers, _BATCH_HANDLERS, _WITHIN).run_whole(tx, parts)
+            replies = await GroupCommit(runs, _BATCH_HANDLERS, _WITHIN).run_whole(tx, parts)
             results = encode([reply.result for reply in replies])
             if len(results) > MAX_RESULTS_BYTES:
                 raise _too_large(len(results))
@@ -61,14 +71,11 @@ async def batch(tx: Transaction, command: Command) -> Reply:
 
 
 async def find_sessions(tx: Transaction, commands: list[Command]) -> set[str]:
-    """The sessions of tasks that batches name by the tasks' ids alone."""
-    parts = [
-        part
-        for command in commands
-        if isinstance(command.data, Batch) and any(part.spec.area == "task" for part in command.data.parts)
-        for part in commands_within(command)
-    ]
-    return await find_sessions_of_tasks(tx, parts) if parts else set()
+    """The sessions of the sidebars that commands name, and of the tasks and sidebars that batches do, by ids alone."""
+    within = [part for command in commands if isinstance(command.data, Batch) for part in commands_within(command)]
+    tasks = [part for part in within if part.spec.area == "task"]
+    found = await find_sessions_of_tasks(tx, tasks) if tasks else set()
+    return found | await find_sessions_of_sidebars(tx, [*commands, *within])
 
 
 class _Reads:
@@ -106,5 +113,5 @@ def _told(undone: Undone, part: Command) -> Rejected | SessionMissing:
     return refused_at(undone.index, part.spec.name, reason)
 
 
-HANDLERS: dict[str, Handler] = {"batch": batch}
-SHARING = Sharing(find_sessions=find_sessions)
+HANDLERS: dict[str, Handler] = handlers()
+SHARING = Sharing(find_sessions=find_sessions, apart=frozenset({"archive_idle_sidebars"}))

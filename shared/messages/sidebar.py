@@ -202,7 +202,8 @@ class Collaboration(Model):
 class SidebarFigures(Model):
     """How sidebars go: how many there are, how often they are spawned, how long they live, how they end, who meets.
 
-    `open` and `by_status` are of now, all else of the last `hours`. Null where there is nothing to tell of.
+    All of the last `hours`, but for `open`, which are all there are now; `by_status` counts those and what was closed
+    in that time. Null where there is nothing to tell of.
     """
 
     hours: int

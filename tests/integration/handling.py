@@ -78,8 +78,8 @@ class Handling:
             assert all(isinstance(outcome, Outcome) for outcome in outcomes)
             return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
 
-    def ask_text(self, name: str, **fields: Any) -> bytes:
-        command = self.command(name, fields)
+    def ask_text(self, name: str, *, sender: str = "ada", by_admin: bool = False, **fields: Any) -> bytes:
+        command = self.command(name, fields, sender=sender, by_admin=by_admin)
 
         async def ask() -> bytes:
             async with self.database.reading() as tx:

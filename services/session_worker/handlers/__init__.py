@@ -13,6 +13,7 @@ from services.session_worker.handlers import (
     live,
     mentions,
     sessions,
+    sidebars,
     states,
     transfer,
 )
@@ -29,9 +30,11 @@ HANDLERS: dict[str, Handler] = {
     **live.HANDLERS,
     **mentions.HANDLERS,
     **transfer.HANDLERS,
+    **sidebars.HANDLERS,
 }
 BATCH_HANDLERS: dict[str, BatchHandler] = {
     **conversation.BATCH_HANDLERS,
     **actions.BATCH_HANDLERS,
     **deliveries.BATCH_HANDLERS,
+    **sidebars.BATCH_HANDLERS,
 }

@@ -14,6 +14,7 @@ from services.session_worker.queries import (
     mentions,
     search,
     sessions,
+    sidebars,
     states,
     statistics,
     timeline,
@@ -36,4 +37,5 @@ QUERIES: dict[str, QueryHandler] = {
     **mentions.QUERIES,
     **statistics.QUERIES,
     **transfer.QUERIES,
+    **sidebars.QUERIES,
 }

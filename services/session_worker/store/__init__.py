@@ -16,6 +16,9 @@ from services.session_worker.store import (
     mentions,
     partitions,
     sessions,
+    sidebar_exchanges,
+    sidebar_lists,
+    sidebars,
     states,
 )
 
@@ -35,5 +38,8 @@ __all__ = [
     "mentions",
     "partitions",
     "sessions",
+    "sidebar_exchanges",
+    "sidebar_lists",
+    "sidebars",
     "states",
 ]

@@ -95,4 +95,6 @@ session_agents = Table(
     moment("created"),
     moment("completed", default=False),
     CheckConstraint("status in ('active', 'completed', 'failed')", name="session_agents_status"),
+    # The sessions an agent is at work in.
+    Index("session_agents_by_agent", "agent_id", postgresql_where=text("status = 'active'")),
 )

@@ -29,6 +29,14 @@ sessions = Table(
     Index("sessions_by_status", "status", text("last_activity desc"), text("id desc")),
     # Statistics of a stretch of time, from the index alone.
     Index("sessions_by_created", "created", postgresql_include=["status"]),
+    # The open sessions that an agent takes part in.
+    Index(
+        "sessions_by_participant",
+        "participants",
+        postgresql_using="gin",
+        postgresql_ops={"participants": "jsonb_path_ops"},
+        postgresql_where=text("status in ('active', 'paused') and participants <> '[]'"),
+    ),
     # Counters change with every batch; room in the page keeps those updates off the primary key.
     postgresql_with={"fillfactor": "60"},
 )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.session_worker.batch import HANDLERS as BATCH
+from services.session_worker.batch import SHARING
 from services.session_worker.handlers import BATCH_HANDLERS, HANDLERS
 from services.session_worker.queries import QUERIES
 from shared.bus.commit import Outcome
@@ -19,19 +20,26 @@ class SessionWorker(Handling):
     handlers = {**HANDLERS, **BATCH}
     batch_handlers = BATCH_HANDLERS
     queries = QUERIES
+    sharing = SHARING
 
     def outcomes(self, *commands: Command) -> list[Outcome]:
         return self.run(self.commit(*commands))
 
     def do(
-        self, name: str, data: dict[str, Any] | str | None = None, *, sender: str = "ada", **fields: Any
+        self,
+        name: str,
+        data: dict[str, Any] | str | None = None,
+        *,
+        sender: str = "ada",
+        by_admin: bool = False,
+        **fields: Any,
     ) -> dict[str, Any]:
         """The result of one command, or the error of its refusal."""
-        return result_of(self.outcomes(self.command(name, data or fields, sender=sender))[0])
+        return result_of(self.outcomes(self.command(name, data or fields, sender=sender, by_admin=by_admin))[0])
 
-    def events(self, name: str, **fields: Any) -> list[dict[str, Any]]:
+    def events(self, name: str, *, sender: str = "ada", **fields: Any) -> list[dict[str, Any]]:
         """The events of one command."""
-        return events_of(self.outcomes(self.command(name, fields))[0])
+        return events_of(self.outcomes(self.command(name, fields, sender=sender))[0])
 
     def all_pages(self, name: str, noun: str, **fields: Any) -> list[Any]:
         """Everything a list holds, read page by page."""
