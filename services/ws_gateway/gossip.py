@@ -1,0 +1,196 @@
+"""Carries presence between the gateways: a fanout exchange, a queue of one's own, and a clock.
+
+What is lost is asked for again, so nothing of it is durable or waited for. One connection takes and gives: whoever can
+say nothing hears nothing either, and does not take the others for dead.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pamqp import commands as amqp
+
+from services.ws_gateway.access import TOO_MANY, Refused
+from services.ws_gateway.client import Client
+from services.ws_gateway.gateway import Gateway
+from services.ws_gateway.intake import Intake
+from services.ws_gateway.participation import EVENTS as SIDEBAR_EVENTS
+from services.ws_gateway.participation import Participation
+from services.ws_gateway.presence import Closing
+from services.ws_gateway.readiness import TASK_BEGINS, TASK_ENDS
+from shared.bus.connection import Connection
+from shared.bus.frames import Delivery
+from shared.bus.publisher import RECONNECT_SECONDS, Publisher
+from shared.bus.topology import EVENTS, GATEWAYS
+from shared.errors import BusError, Unavailable
+from shared.logs import get_logger
+from shared.messages import new_id
+from shared.messages.live import AgentPresence
+
+TICK_SECONDS = 0.1
+# So long without a frame, an agent is idle.
+IDLE_SECONDS = 300.0
+SWEEP_SECONDS = 1.0
+
+log = get_logger()
+
+
+class _Visit:
+    """A client here, and when it sent a frame last."""
+
+    __slots__ = ("active_at", "client", "received")
+
+    def __init__(self, client: Client, now: float) -> None:
+        self.client = client
+        self.received = client.received
+        self.active_at = now
+
+
+class Gossip:
+    """Joins a gateway's presence to its clients, the other gateways and the event log."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        gateway: Gateway,
+        intake: Intake,
+        publisher: Publisher,
+        query: Callable[[str, dict[str, Any]], Awaitable[bytes]],
+        told_is_known: Callable[[], bool],
+    ) -> None:
+        """`query` asks the workers; `told_is_known` says whether the log is followed, its kept end having been seen."""
+        self._url = url
+        self._name = name
+        self._gateway = gateway
+        self._presence = presence = gateway.presence
+        self._publisher = publisher
+        self._told_is_known = told_is_known
+        self._participation = Participation(presence, query)
+        self._connection: Connection | None = None
+        self._blocked = False
+        self._visits: dict[str, _Visit] = {}
+        self._swept_at = 0.0
+        gateway.on_seated.append(self._on_seated)
+        gateway.on_released.append(self._on_released)
+        gateway.on_took_over.append(lambda client, earlier_id: presence.took_over(client.id, earlier_id))
+        intake.watch("agent_presence", presence.look)
+        for kind in SIDEBAR_EVENTS:
+            intake.watch(kind, self._participation.look)
+        for kind in (*TASK_BEGINS, *TASK_ENDS):
+            intake.watch(kind, presence.tasks.look)
+
+    def _on_seated(self, client: Client) -> None:
+        assert client.identity is not None
+        self._visits[client.id] = _Visit(client, time.monotonic())
+        self._presence.seated(client.id, client.identity)
+        if client.takes_over:
+            self._presence.took_over(client.id, client.takes_over)
+        self._participation.came(client.identity.agent_id)
+
+    def _on_released(self, client: Client) -> None:
+        if self._visits.pop(client.id, None):
+            self._presence.released(client.id)
+
+    async def run(self) -> None:
+        """Gossip until cancelled; reconnects by itself, and says goodbye at the end."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick_on())
+            group.create_task(self._participation.run())
+            group.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while True:
+            await self._publisher.wait_connected()  # it makes the exchange
+            try:
+                async with await Connection.open(self._url, name=f"{self._name} gossip") as connection:
+                    queue = f"{self._name}.gossip.{self._presence.gateway_id}.{new_id()}"
+                    await connection.call(amqp.Queue.Declare(queue=queue, exclusive=True, auto_delete=True))
+                    await connection.call(amqp.Queue.Bind(queue=queue, exchange=GATEWAYS, routing_key=""))
+                    await connection.consume(queue, self._on_deliveries, no_ack=True)
+                    await self._talk(connection)
+            except Unavailable as error:
+                log.debug("gossip_away", reason=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _talk(self, connection: Connection) -> None:
+        self._connection, self._blocked = connection, False
+        self._presence.connect()
+        try:
+            reason = await asyncio.shield(connection.closed)
+            log.warning("gossip_lost", reason=reason)
+        except asyncio.CancelledError:
+            self._send(connection, self._presence.goodbye())
+            raise
+        finally:
+            self._connection = None
+            self._presence.disconnect()
+
+    def _on_deliveries(self, deliveries: list[Delivery]) -> None:
+        now = time.monotonic()
+        for delivery in deliveries:
+            self._presence.hear(delivery.body, now)
+
+    async def _tick_on(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._tick(time.monotonic())
+
+    def _tick(self, now: float) -> None:
+        connection = self._connection
+        if connection is not None and connection.blocked != self._blocked:
+            # The broker takes nothing for now, from nobody: that says nothing about the others.
+            self._blocked = connection.blocked
+            if self._blocked:
+                self._presence.disconnect()
+            else:
+                self._presence.connect()
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            self._sweep(now)
+        work = self._presence.tick(now, told_is_known=self._publisher.connected and self._told_is_known())
+        if connection is not None:
+            for body in work.gossip:
+                self._send(connection, body)
+        for event in work.events:
+            self._publish(event)
+        for closing in work.closings:
+            self._close(closing)
+
+    def _sweep(self, now: float) -> None:
+        """See who has sent a frame since the last look, and who none for long."""
+        active: dict[str, bool] = {}
+        for visit in self._visits.values():
+            client = visit.client
+            if client.received != visit.received:
+                visit.received, visit.active_at = client.received, now
+            if client.identity is not None:
+                agent_id = client.identity.agent_id
+                active[agent_id] = active.get(agent_id, False) or now - visit.active_at < IDLE_SECONDS
+        for agent_id, is_active in active.items():
+            self._presence.is_active(agent_id, is_active)
+
+    def _send(self, connection: Connection, body: bytes) -> None:
+        connection.send(GATEWAYS, "", body, mandatory=False, persistent=False).add_done_callback(_forget)
+
+    def _publish(self, event: AgentPresence) -> None:
+        # The log shows what has arrived; what has not is published again.
+        self._publisher.send(
+            EVENTS, event.routing_key(), event.encoded(), message_id=event.message_id
+        ).add_done_callback(_forget)
+
+    def _close(self, closing: Closing) -> None:
+        visit = self._visits.get(closing.connection_id)
+        if visit is None:
+            return
+        if closing.is_resumed:
+            self._gateway.vacate(visit.client)
+        else:
+            visit.client.refuse(Refused(TOO_MANY, closing.reason), visit.client.identity)
+
+
+def _forget(confirm: asyncio.Future[None]) -> None:
+    if not confirm.cancelled() and isinstance(error := confirm.exception(), BusError):
+        log.debug("gossip_not_sent", reason=str(error))
