@@ -270,6 +270,10 @@ class Client:
         else:
             raise Rejected("conflict", "this connection is authenticated already")
 
+    def forget(self, message_id: str | None) -> None:
+        """Let this id be used again: nothing came of its message."""
+        self._heard.forget(message_id)
+
     def _run(self, identity: Identity, request: CommandRequest, text: bytes) -> None:
         if request.message_id is None:
             raise Rejected("invalid", "a command needs a `message_id`, by which its answer is known")

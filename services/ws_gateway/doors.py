@@ -32,7 +32,7 @@ class Doors:
         """`publish` sends an event and `command` an internal command; each returns once the broker has it."""
         self.alerts = Alerts(publish, sender=sender)
         self.audit = Audit(command)
-        self.floods = floods or Floods()
+        self.floods = Floods() if floods is None else floods
         self.floods.tell = self.alerts.tell
         self.proxies = proxies or TrustedProxies()
         self.resumption = Resumption(secret, self.audit, use_resume_token, self.alerts.tell)

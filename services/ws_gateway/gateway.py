@@ -49,7 +49,7 @@ class Gateway:
         self.hub = hub
         self.library = library
         self.commands = commands
-        doors = doors or Doors(secret)
+        self.doors = doors = doors or Doors(secret)
         self.floods = doors.floods
         self.proxies = doors.proxies
         self.audit = doors.audit

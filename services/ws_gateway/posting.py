@@ -45,6 +45,11 @@ class Posting:
     def __len__(self) -> int:
         return len(self._items) + len(self._batch)
 
+    @property
+    def waiting(self) -> list[Any]:
+        """What was not sent yet, in order."""
+        return [*self._batch, *self._items.values()]
+
     def add(self, item: Any, key: Hashable = None) -> None:
         """Have an item sent; one with the same key that still waits is replaced by it."""
         if key is None:

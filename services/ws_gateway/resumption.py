@@ -163,6 +163,8 @@ class Resumption:
         self._audit.note("subscribe", identity, client.id)
         resumed, client.tells_resumed = client.tells_resumed, None
         named = {} if resumed is None else {"resumed": resumed}
+        if mode != "focused":
+            client.taste.pop("filters", None)
         wants = Wants(topics=sorted(topics), mode=mode, taste=client.taste)
         return {**named, "resume_token": self._seal.token(identity, client.id, wants)}
 
@@ -211,6 +213,8 @@ class Resumption:
             _subscribe(client, identity, request, sealed.wants)
         except Rejected as rejected:
             client.tells_resumed = None
+            if rejected.code == "unavailable":
+                client.forget(request.message_id)
             tell_refused(identity, rejected, address=client.address, frame=type(request).__name__)
             client.send(error(rejected, request.message_id))
 
@@ -230,7 +234,7 @@ def _subscribe(client: "Client", identity: Identity, request: Resume | Subscribe
     if not asked:
         topics.on_unsubscribe(client, identity, Unsubscribe(message_id=request.message_id, topics=[]))
         return
-    mode = given.mode if given and given.mode != "everything" else wants.mode
+    mode = (given.mode if given else None) or wants.mode
     whole = msgspec.convert(
         {**wants.taste, "type": "subscribe", "topics": asked, "mode": mode, "since": request.since}, Subscribe
     )

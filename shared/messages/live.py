@@ -209,7 +209,14 @@ class SecurityAlert(Event):
 
     topic: ClassVar = "system.security_alert"
     type: Literal["security_alert"] = "security_alert"
-    what: Literal["resume_token_reused", "resume_token_altered", "flooding", "connection_flood"]
+    what: Literal[
+        "resume_token_altered",
+        "resume_token_foreign",
+        "resume_token_expired",
+        "resume_token_reused",
+        "flooding",
+        "connection_flood",
+    ]
     agent_id: str | None
     connection_id: str | None
     address: str

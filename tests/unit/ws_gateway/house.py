@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from services.ws_gateway.access import Limits
 from services.ws_gateway.client import Client
+from services.ws_gateway.doors import Doors
 from services.ws_gateway.gateway import Gateway
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Epoch, Intake
@@ -67,7 +68,7 @@ class FakeCommands:
 class House:
     """A gateway with nothing behind it but a list of older events."""
 
-    def __init__(self, ring: int = 1000) -> None:
+    def __init__(self, ring: int = 1000, doors: Doors | None = None) -> None:
         self.hub = Hub(Ring(ring, 10**7))
         metrics = Metrics(self.hub, CollectorRegistry())
         self.intake = Intake(self.hub, metrics)
@@ -88,6 +89,7 @@ class House:
             ring=self.keys,
             metrics=metrics,
             call_later=self._call_later,
+            doors=doors,
         )
 
     def _call_later(self, seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
