@@ -15,11 +15,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 from services.ws_gateway.client import GOING_AWAY
 from services.ws_gateway.commands import Commands
+from services.ws_gateway.doors import Doors
 from services.ws_gateway.follower import Follower
 from services.ws_gateway.gateway import RESTART, Gateway
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
 from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.outbound import Outbound
 from services.ws_gateway.pages import Pages
 from services.ws_gateway.resume import Library
 from services.ws_gateway.ring import Ring
@@ -38,6 +40,8 @@ NAME = "ws_gateway"
 QUERY_SECONDS = 5.0
 # A stop gives commands under way and then the closing handshakes this long.
 COMMAND_GRACE_SECONDS, CLOSE_GRACE_SECONDS = 3.0, 5.0
+# What is to be told of it, while the broker is there, this long.
+FAREWELL_SECONDS = 2.0
 # What whoever connects meanwhile is told.
 ENDING = "the gateway shuts down; connect to another, or again in a moment"
 
@@ -62,6 +66,11 @@ class App:
         self.ring = KeyRing(None, default_rate=settings.rate_per_minute)
         secret = settings.secret.get_secret_value()
         self.commands = Commands(self._rpc, metrics, self.ring, secret)
+        outbound = Outbound(self._publisher, self._rpc)
+        self.doors = Doors(
+            secret, floods=settings.floods, proxies=settings.proxies, publish=outbound.event,
+            command=outbound.command, use_resume_token=outbound.use_resume_token, sender=NAME,
+        )  # fmt: skip
         self.gateway = Gateway(
             secret=secret,
             origins=frozenset(origin.lower() for origin in settings.origins),
@@ -73,6 +82,7 @@ class App:
             ring=self.ring,
             metrics=metrics,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
+            doors=self.doors,
         )
         # Which of the replicas this is: readable, and another one after each start.
         self.gateway_id = f"{socket.gethostname()}-{secrets.token_hex(3)}"
@@ -132,6 +142,7 @@ class App:
         port = await self.server.start(self._settings.host, self._settings.gateway_port)
         log.info("started", port=port)
         works = (self._publisher.run(), self.follower.run(), self._keys.run(), self._beat())
+        works += tuple(work() for work in self.doors.works())
         tasks = [asyncio.ensure_future(work) for work in works]
         settling = asyncio.ensure_future(self._settle())
         stopped = asyncio.ensure_future(self._stopped.wait())
@@ -164,6 +175,8 @@ class App:
             async with asyncio.timeout(COMMAND_GRACE_SECONDS):
                 await self.commands.finished()
         await self.gateway.shut_down(*self._farewell, CLOSE_GRACE_SECONDS)
+        self.doors.audit.note("shutdown", None, self.gateway_id, self._farewell[1])
+        await self.doors.finish(FAREWELL_SECONDS)
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -92,7 +92,10 @@ class _Protocol(WSProtocol):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "local"
-        self._accepted = self._server.open_sockets < self._server.max_sockets
+        gateway = self._server.gateway
+        # Behind a proxy the client's own address is known, and counted, once its request is there.
+        floods = self.address not in gateway.proxies and not gateway.floods.source(self.address).connection()
+        self._accepted = self._server.open_sockets < self._server.max_sockets and not floods
         self._server.open_sockets += 1
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, transport.abort)
         if not self._accepted:
@@ -122,7 +125,17 @@ class _Protocol(WSProtocol):
         if sizes.close_seen:
             self.transport.disconnect()
 
+    def _looked_up(self, request: WSUpgradeRequest) -> bool:
+        """Learn the client's own address from its proxy; false when that floods us with connections."""
+        gateway = self._server.gateway
+        if self.address not in gateway.proxies:
+            return True
+        self.address = gateway.proxies.client(self.address, request.headers.getall("x-forwarded-for", []))
+        return gateway.floods.source(self.address).connection()
+
     def _route(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        if not self._looked_up(request):
+            return _http(429, "text/plain; charset=utf-8", b"too many connections a second", **{"Retry-After": "10"})
         path = request.path.decode("ascii", "replace")
         name = path.partition("?")[0]
         if name != "/ws":

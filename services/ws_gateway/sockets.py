@@ -58,6 +58,7 @@ class Socket(WSListener):
         except Refused as refused:
             self._gateway.metrics.refused.labels(str(refused.code)).inc()
             log.info("client_refused", address=self.address, code=refused.code, reason=refused.reason)
+            self._gateway.audit.note("refuse", None, self.address, str(refused.code))
             self.close(refused.code, refused.reason)
             return
         try:
