@@ -1,6 +1,6 @@
 """The composition of the session worker: which handlers, queries and background tasks make it up."""
 
-from services.session_worker import batch
+from services.session_worker import batch, sidebar_metrics
 from services.session_worker.dead_letter_queue import DeadLetterQueue
 from services.session_worker.handlers import BATCH_HANDLERS, HANDLERS, sidebars
 from services.session_worker.maintenance import maintain
@@ -44,7 +44,10 @@ async def record_events(context: Context) -> None:
     async def publish(event: Event) -> None:
         await publish_event(context.publisher, event)
 
-    recorder = Recorder(url=context.settings.amqp_url.get_secret_value(), name=NAME, database=database, publish=publish)
+    recorder = Recorder(
+        url=context.settings.amqp_url.get_secret_value(), name=NAME, database=database, publish=publish,
+        observe=sidebar_metrics.observe,
+    )  # fmt: skip
     try:
         # The publisher has made the stream when it is connected.
         await context.publisher.wait_connected()

@@ -8,7 +8,7 @@ a connection pooler could lose; a standby costs the reading of the stream.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -50,10 +50,20 @@ class _Waiting(NamedTuple):
 class Recorder:
     """Follows the stream at `url`, writes to `database`; `publish` sends an event and returns when it is confirmed."""
 
-    def __init__(self, *, url: str, name: str, database: Database, publish: Callable[[Event], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        name: str,
+        database: Database,
+        publish: Callable[[Event], Awaitable[None]],
+        observe: Callable[[Sequence[StreamEvent]], None] = lambda events: None,
+    ) -> None:
+        """`observe` is given the events that were recorded, each once over all recorders."""
         self._url = url
         self._name = f"{name} recorder"
         self._database = database
+        self._observe = observe
         self._epochs = Epochs(url=url, name=name, database=database, publish=publish)
         self._log = EventLog("", 0, -1, datetime.now(UTC), True)
         self._waiting: deque[_Waiting] = deque()
@@ -173,6 +183,7 @@ class Recorder:
             return False
         self._log = self._log._replace(checkpoint=checkpoint)
         await self._drop(len(batch))
+        self._observe([event for event, _ in rows])
         CHECKPOINT.set(checkpoint)
         RECORDED.inc(len(rows))
         if skipped := len(batch) - len(rows):
