@@ -1,9 +1,11 @@
 """WebSocket frames as bytes (RFC 6455 §5.2), built once for all who receive them."""
 
+import re
 from typing import Any
 
 import msgspec
 
+from services.ws_gateway.about import About, Words, words_of
 from shared.errors import Rejected
 from shared.messages import encode
 from shared.messages.json_text import slices
@@ -16,11 +18,30 @@ CRITICAL = 0
 _RANKS = {name: rank for rank, name in enumerate(PRIORITIES)} | {"urgent": CRITICAL}
 _NORMAL = _RANKS["normal"]
 
+# Events that reach everyone who is connected, whatever they are subscribed to.
+FOR_EVERYONE = frozenset(
+    {
+        "security_emergency_broadcast",
+        "critical_failure_broadcast",
+        "system_shutdown",
+        "maintenance_shutdown",
+        "emergency_shutdown_warning",
+    }
+)
+FOR_ADMINS = frozenset({"security_alert", "unacknowledged_updates"})
+_ADMIN_TOPICS = frozenset({"system.security_alert", "system.unacknowledged"})
+MENTION = "mention_route"
+_ADDRESSED = FOR_EVERYONE | FOR_ADMINS | {MENTION}
+_NOBODY: frozenset[str] = frozenset()
+
 
 class Frame:
-    """An event as it goes out: its place in the log, its topic, how urgent it is, and the bytes."""
+    """An event as it goes out: its place in the log, its topic, how urgent it is, and the bytes.
 
-    __slots__ = ("cursor", "data", "message_id", "rank", "routing_key", "type")
+    `is_addressed`: not simply for all who asked for its topic, but as `audience`, `to_agents` and `to_all` say.
+    """
+
+    __slots__ = ("_about", "_words", "cursor", "data", "is_addressed", "message_id", "rank", "routing_key", "type")
 
     def __init__(self, cursor: int, routing_key: str, rank: int, message_id: str, data: bytes, kind: str = "") -> None:
         self.cursor = cursor
@@ -29,6 +50,50 @@ class Frame:
         self.message_id = message_id
         self.data = data
         self.type = kind
+        self.is_addressed = kind in _ADDRESSED or routing_key in _ADMIN_TOPICS or _is_of_sidebar(routing_key, kind)
+        self._about: About | None = None
+        self._words: Words | None = None
+
+    @property
+    def about(self) -> About:
+        """What the event is about; read once."""
+        if self._about is None:
+            self._about = About(self.text)
+        return self._about
+
+    @property
+    def words(self) -> Words:
+        """The words of its text; read once, until `forget_words`."""
+        if self._words is None:
+            self._words = words_of(self.text)
+        return self._words
+
+    def forget_words(self) -> None:
+        """Let the text go: the ring holds many events."""
+        self._words = None
+
+    @property
+    def audience(self) -> frozenset[str] | None:
+        """The only agents that may hear of it, besides admins; None: whoever asks."""
+        if not self.is_addressed:
+            return None
+        if self.type in FOR_ADMINS or self.routing_key in _ADMIN_TOPICS:
+            return _NOBODY
+        if _is_of_sidebar(self.routing_key, self.type):
+            return self.about.participants or _NOBODY
+        if self.type == MENTION and self.about.participants is not None:
+            return self.about.participants | self.to_agents
+        return None
+
+    @property
+    def to_agents(self) -> frozenset[str]:
+        """Agents it reaches wherever they are connected, whatever they are subscribed to."""
+        return frozenset((self.about.target,)) if self.type == MENTION and self.about.target else _NOBODY
+
+    @property
+    def to_all(self) -> bool:
+        """Whether it reaches everyone who is connected."""
+        return self.type in FOR_EVERYONE
 
     @property
     def text(self) -> bytes:
@@ -38,6 +103,10 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame({self.cursor}, {self.routing_key!r}, {PRIORITIES[self.rank]})"
+
+
+def _is_of_sidebar(routing_key: str, kind: str) -> bool:
+    return routing_key.startswith("sidebar.") or kind.startswith("sidebar_")
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -99,17 +168,14 @@ def event_frame(cursor: int, routing_key: str, body: bytes) -> Frame:
     return Frame(cursor, routing_key, _RANKS.get(envelope.priority, _NORMAL), envelope.message_id, data, envelope.type)
 
 
-def recorded_frame(body: bytes) -> Frame:
-    """The frame of an event from the events table, whose JSON holds its cursor already.
-
-    Its routing key is not known here: whoever asked for it asked by topic. Raises ValueError as `event_frame`.
-    """
+def recorded_frame(routing_key: str, body: bytes) -> Frame:
+    """The frame of an event from the events table, whose JSON holds its cursor already. Raises as `event_frame`."""
     envelope = _read(body)
     if len(body) > PAYLOAD_LIMIT:
         body = _without_payload(body)
     return Frame(
         envelope.cursor,
-        "",
+        routing_key,
         _RANKS.get(envelope.priority, _NORMAL),
         envelope.message_id,
         text_frame(body),
@@ -135,6 +201,17 @@ def _without_payload(body: bytes) -> bytes:
     return b"{" + b",".join(encode(name) + b":" + text for name, text in members.items()) + b"}"
 
 
+_SINCE = re.compile(rb',"since":(-?\d+)\Z')
+
+
 def overtaking(frame: Frame, since: int) -> bytes:
     """The frame of an event that goes out before older ones: it says from which cursor to resume instead of its own."""
-    return text_frame(b'%b,"since":%d}' % (frame.text[:-1], since))
+    text = frame.text[:-1]
+    if earlier := _SINCE.search(text):
+        text, since = text[: earlier.start()], min(since, int(earlier[1]))
+    return text_frame(b'%b,"since":%d}' % (text, since))
+
+
+def overtaken_by(frame: Frame, since: int) -> Frame:
+    """An event that goes out before those after `since`, to be kept among others until then."""
+    return Frame(frame.cursor, frame.routing_key, frame.rank, frame.message_id, overtaking(frame, since), frame.type)

@@ -9,11 +9,14 @@ from services.ws_gateway.access import BAD_TOKEN, TOO_MANY, Identity, Limits, Pl
 from services.ws_gateway.addresses import counted_as
 from services.ws_gateway.client import Client, Link
 from services.ws_gateway.commands import Commands
+from services.ws_gateway.digests import Digests
 from services.ws_gateway.doors import Doors
 from services.ws_gateway.entrance import HEARTBEAT_SECONDS
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
 from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.pacing import Pacing
+from services.ws_gateway.presence import Presence
 from services.ws_gateway.requests import Ack
 from services.ws_gateway.resume import Library
 from services.ws_gateway.wires import Wires
@@ -42,6 +45,8 @@ class Gateway:
         metrics: Metrics,
         call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
         doors: Doors | None = None,
+        pacing: Pacing | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self.secret = secret
         self.origins = origins
@@ -54,6 +59,7 @@ class Gateway:
         self.proxies = doors.proxies
         self.audit = doors.audit
         self.resumption = doors.resumption
+        self.presence = presence or Presence("gateway", grace_s=10.0)
         self._keys = ring
         self.metrics = metrics
         self.call_later = call_later
@@ -69,6 +75,10 @@ class Gateway:
         # Told of each `ack`, and of each pong that answers a ping of ours (`client.pulse`).
         self.on_ack: list[Callable[[Client, Ack], None]] = []
         self.on_pong: list[Callable[[Client], None]] = []
+        self.pacing = pacing or Pacing(hub)
+        self.on_beat += [self.pacing.beat, Digests(hub).beat, library.contexts.refresh]
+        self.on_pong.append(self.pacing.ponged)
+        self.on_released.append(self.pacing.forget)
         # Told of each client that goes on with a connection that is not here, and of that one's id.
         self.on_took_over: list[Callable[[Client, str], None]] = []
         self._seated: dict[str, Client] = {}
@@ -155,6 +165,7 @@ class Gateway:
         self.check_open()
         self.places.seat(counted_as(client.address), identity)
         client.identity = identity
+        self.hub.seat(client.connection, identity.agent_id, is_admin=identity.is_admin)
         self._seated[client.id] = client
         self.metrics.connections.labels(identity.permission).inc()
 

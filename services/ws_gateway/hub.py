@@ -1,99 +1,28 @@
 """The hub: who gets which event, and in what state each connection is. Free of I/O.
 
-A connection is idle (each event is written at once), slow (its socket is full: events wait in its backlog), or away
-from the live events, because it asked for nothing yet or is being given older ones first (`replay.py`).
+A connection is idle (each event is written at once), slow (its socket is full: events wait in its backlog), paced (a
+pacer decides when), or away from the live events, because it asked for nothing yet or is being given older ones first
+(`replay.py`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from services.ws_gateway.backlog import Backlog, Overflow
-from services.ws_gateway.frames import CRITICAL, Frame, gap
+from services.ws_gateway.backlog import Overflow
+from services.ws_gateway.frames import CRITICAL, Frame, gap, overtaken_by
+from services.ws_gateway.groups import Connection, Directory, Group, Pacer
+from services.ws_gateway.interest import Interest
+from services.ws_gateway.relevance import Relevance
 from services.ws_gateway.ring import Ring
-from shared.topics import CACHED_KEYS, PatternTree, Topics
+from services.ws_gateway.rounds import Round
+
+__all__ = ["JOIN_BYTES", "SLOW_CONSUMER", "Connection", "Group", "Hub", "Pacer", "joinable"]
 
 # What is joined into one write: enough to save system calls, little enough to leave a full socket soon.
 JOIN_BYTES = 64 * 1024
+# Events pushed to a connection in replay that are remembered, so that they do not come twice.
+OVERTAKING = 1_000
 
 SLOW_CONSUMER = 4000
-
-
-class Pacer(Protocol):
-    """Decides when a connection gets its events: now (by `Hub.give`), later, in short, or not at all, and tells it."""
-
-    def offer(self, frames: list[Frame]) -> None:
-        """Take events that the connection is to get, in order."""
-
-
-class Connection:
-    """One receiver: where to write, and what waits for it.
-
-    `write` takes whole WebSocket frames and keeps what the socket does not take; the owner tells the hub by
-    `Hub.pause` and `Hub.resume` when that is too much and when it has gone.
-    """
-
-    __slots__ = ("_joined_at", "_sent", "backlog", "close", "group", "on_writable", "pacer", "paused", "write")
-
-    def __init__(self, write: Callable[[bytes], None], close: Callable[[int, str], None], backlog: Backlog) -> None:
-        self.write = write
-        self.close = close
-        self.paused = False
-        self.backlog = backlog
-        self.pacer: Pacer | None = None
-        self.group: Group | None = None
-        # Called when the socket has room again and the backlog is empty.
-        self.on_writable: Callable[[], None] | None = None
-        self._sent = 0
-        self._joined_at = 0
-
-    @property
-    def sent(self) -> int:
-        """How many events have been written to it."""
-        group = self.group
-        return self._sent + (group.sent - self._joined_at if group is not None and self in group.idle else 0)
-
-    def count(self, events: int) -> None:
-        """Add events that were written past the group."""
-        self._sent += events
-
-
-class Group:
-    """The connections that want the same topics. An event is matched once for all of them, and joined once."""
-
-    __slots__ = ("idle", "paced", "sent", "slow", "topics", "writes")
-
-    def __init__(self, topics: Topics) -> None:
-        self.topics = topics
-        self.idle: dict[Connection, None] = {}
-        self.slow: dict[Connection, None] = {}
-        self.paced: dict[Connection, None] = {}
-        # The write methods of the idle ones; made anew after each change.
-        self.writes: list[Callable[[bytes], None]] | None = None
-        self.sent = 0
-
-    def _enter(self, connection: Connection) -> None:
-        if connection.pacer is not None:
-            self.paced[connection] = None
-        elif connection.paused:
-            self.slow[connection] = None
-        else:
-            self.idle[connection] = None
-            self.writes = None
-            connection._joined_at = self.sent
-
-    def _leave(self, connection: Connection) -> None:
-        if connection in self.idle:
-            del self.idle[connection]
-            self.writes = None
-            connection._sent += self.sent - connection._joined_at
-        else:
-            self.slow.pop(connection, None)
-            self.paced.pop(connection, None)
-
-    @property
-    def members(self) -> list[Connection]:
-        """Everyone in it."""
-        return [*self.idle, *self.slow, *self.paced]
 
 
 class Hub:
@@ -109,42 +38,67 @@ class Hub:
         self.gaps = 0
         # Told which connections were given a critical event.
         self.on_critical: Callable[[Sequence[Connection], Frame], None] | None = None
-        self._tree = PatternTree()
-        self._groups: dict[frozenset[str], Group] = {}
-        self._found: dict[str, tuple[Group, ...]] = {}
+        self.relevance = Relevance()
+        self.directory = Directory()
+        self.by_agent: dict[str, dict[Connection, None]] = {}
+        self.admins: dict[Connection, None] = {}
+        # Of events that others of the group may have missed: how many each connection got, by routing key.
+        self.given: dict[Connection, dict[str, int]] = {}
 
     def start(self, floor: int) -> None:
         """Begin, or begin anew, after a cursor: what comes next is later than `floor`."""
         self.ring.clear(floor)
         self.cursor = floor
+        self.relevance.doubt()
+
+    def seat(self, connection: Connection, agent_id: str, *, is_admin: bool = False) -> None:
+        """It is known whose connection this is: what is pushed to that agent reaches it from now on."""
+        connection.agent_id, connection.is_admin = agent_id, is_admin
+        self.by_agent.setdefault(agent_id, {})[connection] = None
+        if is_admin:
+            self.admins[connection] = None
+
+    def follow(self, connection: Connection, *, follows: bool) -> None:
+        """Keep track of what concerns the connection's agent, or no more."""
+        if follows and not connection.follows:
+            self.relevance.follow(connection.agent_id)
+        elif connection.follows and not follows:
+            self.relevance.unfollow(connection.agent_id)
+        connection.follows = follows
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Take events that arrived together, in order; each connection gets those it wants in one write."""
         self.ring.extend(frames)
         self.cursor = frames[-1].cursor
-        wanted: dict[Group, list[Frame]] = {}
-        found = self._found
+        relevance, found = self.relevance, self.directory.found
+        these = Round(self)
+        wanted = these.wanted
         for frame in frames:
-            groups = found.get(frame.routing_key)
-            if groups is None:
-                groups = self._find(frame.routing_key)
-            for group in groups:
-                if group in wanted:
-                    wanted[group].append(frame)
-                else:
-                    wanted[group] = [frame]
-        for group, theirs in wanted.items():
-            if len(theirs) == 1:
-                self._send(group, theirs, theirs[0].data)
-            else:
-                for some in joinable(theirs):
-                    self._send(group, some, b"".join([frame.data for frame in some]))
+            if relevance.listens:
+                relevance.learn(frame)
+            listening = found.get(frame.routing_key)
+            if listening is None:
+                listening = self.directory.find(frame.routing_key)
+            if frame.is_addressed:
+                these.address(frame, listening)
+                continue
+            is_choosy = False
+            for listeners in listening:
+                for group in listeners.plain:
+                    theirs = wanted.get(group)
+                    if theirs is None:
+                        wanted[group] = [frame]
+                    elif theirs[-1] is not frame:
+                        theirs.append(frame)
+                is_choosy |= listeners.is_choosy
+            if is_choosy:
+                these.choose(frame, listening)
+        these.close()
 
-    def _find(self, routing_key: str) -> tuple[Group, ...]:
-        if len(self._found) >= CACHED_KEYS:
-            self._found.clear()
-        groups = self._found[routing_key] = tuple(self._tree.find(routing_key))  # type: ignore[arg-type]
-        return groups
+    def hand_out(self, group: Group, frames: list[Frame]) -> None:
+        """Give events to all of a group."""
+        for some in joinable(frames):
+            self._send(group, some, _joined(some))
 
     def _send(self, group: Group, frames: list[Frame], data: bytes) -> None:
         # A write may turn a connection slow: it has these frames already, so the slow ones are noted first.
@@ -167,6 +121,21 @@ class Hub:
             if self.on_critical:
                 self.on_critical(receivers, frame)
 
+    def offer(self, connection: Connection, frames: list[Frame]) -> None:
+        """Give events to one connection, as it takes them now."""
+        if connection.gone:
+            return
+        if connection.group is None and connection.position is not None:
+            frames = [_before_others(connection, connection.position(), frame) for frame in frames]
+        if connection.pacer is not None and connection.group is not None:
+            connection.pacer.offer(frames)
+        else:
+            self.give(connection, frames)
+        if self.on_critical:
+            for frame in frames:
+                if frame.rank == CRITICAL:
+                    self.on_critical([connection], frame)
+
     def give(self, connection: Connection, frames: list[Frame]) -> None:
         """Write events to one connection, past its pacer; while its socket is full they wait in its backlog."""
         for some in joinable(frames):
@@ -175,23 +144,7 @@ class Hub:
             else:
                 connection.count(len(some))
                 self.frames_out += len(some)
-                connection.write(some[0].data if len(some) == 1 else b"".join([frame.data for frame in some]))
-
-    def pace(self, connection: Connection, pacer: Pacer) -> None:
-        """Hand the connection's live events to a pacer from now on; older ones that it asks for still come at once."""
-        self._regroup(connection, pacer=pacer)
-
-    def unpace(self, connection: Connection) -> None:
-        """Write the connection's events at once again. What its pacer still holds, the pacer gives."""
-        self._regroup(connection, pacer=None)
-
-    def _regroup(self, connection: Connection, *, pacer: Pacer | None) -> None:
-        group = connection.group
-        if group is not None:
-            group._leave(connection)
-        connection.pacer = pacer
-        if group is not None:
-            group._enter(connection)
+                connection.write(_joined(some))
 
     def _keep(self, connection: Connection, frames: list[Frame]) -> None:
         before = connection.backlog.dropped
@@ -200,57 +153,61 @@ class Hub:
                 connection.backlog.add(frame)
         except Overflow:
             self.leave(connection)
+            connection.gone = True
             connection.close(SLOW_CONSUMER, "too slow for critical events; resume from cursor")
         self.dropped += connection.backlog.dropped - before
+
+    def pace(self, connection: Connection, pacer: Pacer) -> None:
+        """Hand the connection's live events to a pacer from now on; older ones that it asks for still come at once."""
+        self._move(connection, pacer=pacer, paused=connection.paused)
+
+    def unpace(self, connection: Connection) -> None:
+        """Write the connection's events at once again. What its pacer still holds, the pacer gives."""
+        self._move(connection, pacer=None, paused=connection.paused)
 
     def pause(self, connection: Connection) -> None:
         """The connection's socket is full."""
         if not connection.paused:
-            self._move(connection, paused=True)
+            self._move(connection, pacer=connection.pacer, paused=True)
             self.slow += 1
 
     def resume(self, connection: Connection) -> None:
         """The connection's socket has room again: write what waits for it, then let it be idle."""
         if not connection.paused:
             return
-        self._move(connection, paused=False)
+        self._move(connection, pacer=connection.pacer, paused=False)
         self.slow -= 1
-        backlog = connection.backlog
-        while backlog:
-            waiting = len(backlog)
-            self.gaps += backlog.has_gap
-            data = backlog.take()
-            connection.count(waiting - len(backlog))
-            self.frames_out += waiting - len(backlog)
-            connection.write(data)
+        while connection.backlog:
+            self._write_waiting(connection)
+            if connection.paused:
+                return
+        if connection.pacer is not None:
+            connection.pacer.writable()
             if connection.paused:
                 return
         if connection.on_writable:
             connection.on_writable()
 
-    def _move(self, connection: Connection, *, paused: bool) -> None:
+    def _move(self, connection: Connection, *, pacer: Pacer | None, paused: bool) -> None:
         group = connection.group
         if group is not None:
-            group._leave(connection)
-        connection.paused = paused
+            group.leave(connection)
+        connection.pacer, connection.paused = pacer, paused
         if group is not None:
-            group._enter(connection)
+            group.enter(connection)
 
-    def join(self, connection: Connection, topics: frozenset[str]) -> None:
-        """Give the connection every event from here on that matches; what waited for it still comes first."""
+    def join(self, connection: Connection, interest: Interest) -> None:
+        """Give the connection every event from here on that it wants; what waited for it still comes first."""
         if connection.group is not None:
-            if connection.group.topics.patterns == topics:
+            if connection.group.interest == interest:
                 return
             self.detach(connection)
-        if not topics:
+        connection.position = None
+        connection.overtook = {}
+        if not interest.topics:
             return
-        group = self._groups.get(topics)
-        if group is None:
-            group = self._groups[topics] = Group(Topics(topics))
-            for pattern in topics:
-                self._tree.add(pattern, group)
-            self._found.clear()
-        group._enter(connection)
+        group = self.directory.group(interest)
+        group.enter(connection)
         connection.group = group
 
     def leave(self, connection: Connection) -> None:
@@ -263,46 +220,52 @@ class Hub:
         group = connection.group
         if group is None:
             return
-        group._leave(connection)
+        group.leave(connection)
         connection.group = None
-        if not group.idle and not group.slow and not group.paced:
-            del self._groups[group.topics.patterns]
-            for pattern in group.topics.patterns:
-                self._tree.remove(pattern, group)
-            self._found.clear()
+        self.given.pop(connection, None)
+        if not len(group):
+            self.directory.close(group)
 
     def flush(self, connection: Connection) -> None:
         """Write all that waits, whether the socket takes it now or not: the connection is about to be closed."""
+        if connection.pacer is not None:
+            connection.pacer.hold_nothing()
+        while connection.backlog:
+            self._write_waiting(connection)
+
+    def _write_waiting(self, connection: Connection) -> None:
         backlog = connection.backlog
-        while backlog:
-            waiting = len(backlog)
-            self.gaps += backlog.has_gap
-            connection.write(backlog.take())
-            connection.count(waiting - len(backlog))
-            self.frames_out += waiting - len(backlog)
+        waiting = len(backlog)
+        self.gaps += backlog.has_gap
+        data = backlog.take()
+        connection.count(waiting - len(backlog))
+        self.frames_out += waiting - len(backlog)
+        connection.write(data)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self.leave(connection)
+        self.follow(connection, follows=False)
+        connection.gone = True
         if connection.paused:
             connection.paused = False
             self.slow -= 1
+        self.admins.pop(connection, None)
+        of_agent = self.by_agent.get(connection.agent_id, {})
+        if of_agent.pop(connection, True) is None and not of_agent:
+            del self.by_agent[connection.agent_id]
 
     def named(self, pattern: str) -> list[Connection]:
         """The connections that have asked for this very pattern, not for one that covers it."""
-        return [
-            connection
-            for group in self._groups.values()
-            if pattern in group.topics.patterns
-            for connection in group.members
-        ]
+        listeners = self.directory.patterns.get(pattern)
+        return [] if listeners is None else [member for group in listeners.groups for member in group.members]
 
     def tell_gap(self, first: int, last: int, reason: str) -> None:
         """Tell every connection that listens of events that none of them gets, if there are any."""
         if first > last:
             return
         data = gap(first, last, reason)
-        for group in list(self._groups.values()):
+        for group in list(self.directory.groups.values()):
             for connection in group.members:
                 connection.write(data)
                 self.gaps += 1
@@ -310,6 +273,8 @@ class Hub:
 
 def joinable(frames: list[Frame]) -> list[list[Frame]]:
     """The frames in runs of at most `JOIN_BYTES`, or of one."""
+    if len(frames) == 1:
+        return [frames]
     runs: list[list[Frame]] = []
     size = JOIN_BYTES
     for frame in frames:
@@ -319,3 +284,15 @@ def joinable(frames: list[Frame]) -> list[list[Frame]]:
         runs[-1].append(frame)
         size += len(frame.data)
     return runs
+
+
+def _before_others(connection: Connection, since: int, frame: Frame) -> Frame:
+    """A later event for a connection that is given older ones; these do not bring it again."""
+    connection.overtook[frame.cursor] = None
+    if len(connection.overtook) > OVERTAKING:
+        del connection.overtook[next(iter(connection.overtook))]
+    return overtaken_by(frame, since)
+
+
+def _joined(frames: list[Frame]) -> bytes:
+    return frames[0].data if len(frames) == 1 else b"".join([frame.data for frame in frames])

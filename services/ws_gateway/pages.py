@@ -34,6 +34,7 @@ class _EventLog(msgspec.Struct):
 
 class _Recorded(msgspec.Struct):
     events: list[msgspec.Raw]
+    routing_keys: list[str]
     # Where the next page begins; None at the end.
     next: int | None = None
 
@@ -45,7 +46,7 @@ class Pages:
         self._hub = hub
         self._intake = intake
         self._read_stream = read_stream
-        self._query = query
+        self.query = query
 
     def is_former(self, position: int) -> bool:
         """Whether events right after a cursor belong to a stream that is no more."""
@@ -54,8 +55,8 @@ class Pages:
     async def after(self, position: int, topics: frozenset[str], until: int | None) -> tuple[Page, str]:
         """The page that begins right after a cursor, and where it came from (`stream` or `table`).
 
-        `topics` are those wanted from there up to `until`. Raises `Rejected`, `BusError` or TimeoutError when the
-        source can't be read now.
+        `topics` are those wanted from there up to `until`; a page may hold others too. Raises `Rejected`, `BusError`
+        or TimeoutError when the source can't be read now.
         """
         base = self._intake.epoch.base
         if self.is_former(position):
@@ -107,20 +108,21 @@ class Pages:
 
     async def _recorded(self, position: int, topics: frozenset[str], until: int, unrecorded: str = "retention") -> Page:
         """A page from the table, which keeps the cursors from `first` to `last`; what it does not keep is told."""
-        state = msgspec.json.decode(await self._query("get_event_log", {}), type=_EventLog)
+        state = msgspec.json.decode(await self.query("get_event_log", {}), type=_EventLog)
         if state.last <= position:
-            return Page([], until, matched=True, missing=Gap(position + 1, until, unrecorded))
+            return Page([], until, missing=Gap(position + 1, until, unrecorded))
         if state.first > until:
-            return Page([], until, matched=True, missing=Gap(position + 1, until, "retention"))
+            return Page([], until, missing=Gap(position + 1, until, "retention"))
         until = min(until, state.last)
         missing = None
         if state.first > position + 1:
             missing = Gap(position + 1, state.first - 1, "retention")
             position = state.first - 1
         asked = {"after": position, "until": until, "topics": sorted(topics), "limit": TABLE_PAGE}
-        recorded = msgspec.json.decode(await self._query("list_events", asked), type=_Recorded)
-        frames = [frame for event in recorded.events if (frame := _made(recorded_frame, bytes(event)))]
-        return Page(frames, until if recorded.next is None else recorded.next, matched=True, missing=missing)
+        recorded = msgspec.json.decode(await self.query("list_events", asked), type=_Recorded)
+        events = zip(recorded.routing_keys, recorded.events, strict=True)
+        frames = [frame for key, event in events if (frame := _made(recorded_frame, key, bytes(event)))]
+        return Page(frames, until if recorded.next is None else recorded.next, missing=missing)
 
 
 def _made(make: Callable[..., Frame], *parts: Any) -> Frame | None:

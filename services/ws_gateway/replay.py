@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from services.ws_gateway.frames import Frame, gap
+from services.ws_gateway.frames import CRITICAL, Frame, gap
 from services.ws_gateway.hub import JOIN_BYTES, Connection, Hub
-from shared.topics import Topics
+from services.ws_gateway.interest import EVERYTHING, Interest, may_hear
 
-# Events looked at before others get their turn.
-STRIDE = 1000
+# Events looked at before others get their turn; fewer, where more than their topic is looked at.
+STRIDE, CAREFUL_STRIDE = 1000, 200
 # Copies of an event lie close together in the log: a worker died between publishing and noting it.
 REMEMBERED_IDS = 10_000
 
@@ -19,7 +19,7 @@ REMEMBERED_IDS = 10_000
 class Claim:
     """What a connection asked for: the matching events after a cursor, for ever or up to another."""
 
-    topics: Topics
+    interest: Interest
     after: int
     until: int | None = None
 
@@ -41,13 +41,11 @@ class Gap:
 class Page:
     """A piece of the log from outside the ring, after what the replay has: its events, and up to where it reaches.
 
-    `matched` says that the frames were asked for by topic. `missing` comes before the frames. `overlap` holds the ids
-    of events just before the page.
+    `missing` comes before the frames. `overlap` holds the ids of events just before the page.
     """
 
     frames: list[Frame]
     until: int
-    matched: bool = False
     missing: Gap | None = None
     overlap: Iterable[str] = ()
 
@@ -74,6 +72,10 @@ class Replay:
         # Ids of the events given, once pages came from outside the ring; the ring itself holds no copies.
         self._seen: OrderedDict[str, None] | None = None
         self.sources: set[str] = set()
+        self._is_careful = any(claim.interest.is_own or claim.interest.is_focused for claim in claims)
+        self._is_own = any(claim.interest.is_own for claim in claims)
+        self._began_at = hub.cursor
+        connection.position = lambda: self.position
 
     @property
     def position(self) -> int:
@@ -104,8 +106,8 @@ class Replay:
             else:
                 turns -= 1
                 self.sources.add("ring")
-                frames = self._hub.ring.after(self._looked_at, STRIDE)
-                self._choose(frames, frames[-1].cursor if frames else self._hub.cursor, matched=False)
+                frames = self._hub.ring.after(self._looked_at, CAREFUL_STRIDE if self._is_careful else STRIDE)
+                self._choose(frames, frames[-1].cursor if frames else self._hub.cursor)
 
     def feed(self, page: Page) -> None:
         """Take the page that was asked for; it begins right after `position`."""
@@ -114,21 +116,31 @@ class Replay:
             self.tell(page.missing)
         for message_id in page.overlap:
             self._note(message_id)
-        self._choose(page.frames, page.until, matched=page.matched)
+        self._choose(page.frames, page.until)
 
     def tell(self, missing: Gap) -> None:
         """Tell the client what it does not get."""
         self._hub.gaps += 1
         self._connection.write(gap(missing.first, missing.last, missing.reason))
 
-    def _choose(self, frames: list[Frame], until: int, *, matched: bool) -> None:
-        self._chosen.extend(
-            frame for frame in frames if (matched or self._wants(frame)) and self._note(frame.message_id)
-        )
+    def _choose(self, frames: list[Frame], until: int) -> None:
+        self._chosen.extend(frame for frame in frames if self._wants(frame) and self._note(frame.message_id))
         self._looked_at = until
 
     def _wants(self, frame: Frame) -> bool:
-        return any(claim.holds(frame.cursor) and claim.topics.matches(frame.routing_key) for claim in self.claims)
+        connection, relevance = self._connection, self._hub.relevance
+        if self._is_own:
+            relevance.learn_of(frame, connection.agent_id)
+        if frame.cursor in connection.overtook:
+            return False
+        wanted = any(
+            claim.holds(frame.cursor)
+            and claim.interest.matches(frame.routing_key)
+            and claim.interest.admits(frame, connection.agent_id, relevance)
+            for claim in self.claims
+        )
+        frame.forget_words()
+        return wanted and may_hear(frame, connection.agent_id, connection.is_admin)
 
     def _write(self) -> None:
         """Write some of the chosen events."""
@@ -140,6 +152,11 @@ class Replay:
         self._connection.count(len(run))
         self._hub.frames_out += len(run)
         self._connection.write(b"".join([frame.data for frame in run]))
+        if self._hub.on_critical:
+            for frame in run:
+                # Of older ones nobody waits for an acknowledgement any more.
+                if frame.rank == CRITICAL and frame.cursor > self._began_at:
+                    self._hub.on_critical([self._connection], frame)
 
     def _note(self, message_id: str) -> bool:
         """Remember an event's id; false when it was there before."""
@@ -153,15 +170,14 @@ class Replay:
         return True
 
     def _finish(self) -> None:
-        topics = {pattern for claim in self.claims if claim.until is None for pattern in claim.topics.patterns}
-        self._hub.join(self._connection, frozenset(topics))
+        self._hub.join(self._connection, lasting_interest(self.claims))
 
     def wanted_topics(self) -> tuple[frozenset[str], int | None]:
         """Which topics are asked for right after `position`, and up to which cursor that stays so."""
         now = [claim for claim in self.claims if claim.holds(self.position + 1)]
         turns = [claim.after for claim in self.claims if claim.after > self.position]
         turns += [claim.until for claim in now if claim.until is not None]
-        patterns = {pattern for claim in now for pattern in claim.topics.patterns}
+        patterns = {pattern for claim in now for pattern in claim.interest.topics}
         return frozenset(patterns), min(turns, default=None)
 
     def open_claims(self) -> list[Claim]:
@@ -171,3 +187,10 @@ class Replay:
             for claim in self.claims
             if claim.until is None or claim.until > self.position
         ]
+
+
+def lasting_interest(claims: Iterable[Claim]) -> Interest:
+    """What is claimed for ever, as one interest."""
+    lasting = [claim.interest for claim in claims if claim.until is None]
+    topics = frozenset(pattern for interest in lasting for pattern in interest.topics)
+    return lasting[0].of(topics) if lasting else EVERYTHING

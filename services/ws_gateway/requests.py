@@ -63,7 +63,8 @@ class Subscribe(Taste, tag="subscribe"):
     """Asks for topics: from now on, or from after a cursor, or from the last matching event kept."""
 
     topics: list[str]
-    mode: Mode = "everything"
+    # None: as before, at first `everything`.
+    mode: Mode | None = None
     since: int | Literal["last"] | None = None
     # Begin with little, and more of it by and by.
     warmup: bool = False

@@ -6,13 +6,14 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+from services.ws_gateway.contexts import Contexts
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection, Hub
+from services.ws_gateway.interest import EVERYTHING, Interest
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.pages import Pages
-from services.ws_gateway.replay import Claim, Gap, Page, Replay, State
+from services.ws_gateway.replay import Claim, Gap, Page, Replay, State, lasting_interest
 from shared.errors import BusError, Rejected
 from shared.logs import get_logger
-from shared.topics import Topics
 
 # Replays that read from outside the ring at the same time: each holds a page in memory.
 DEEP_REPLAYS = 32
@@ -35,6 +36,7 @@ class Library:
     def __init__(self, hub: Hub, pages: Pages, metrics: Metrics) -> None:
         self.hub = hub
         self.pages = pages
+        self.contexts = Contexts(hub, pages.query)
         self.metrics = metrics
         self.deep = asyncio.Semaphore(DEEP_REPLAYS)
 
@@ -58,7 +60,9 @@ class Reader:
         self._replay: Replay | None = None
         self._task: asyncio.Task[None] | None = None
         self._asked: list[tuple[Answer, Fail]] = []
-        self._before: list[Claim] = []
+        # How its topics are wanted, even while there are none.
+        self.taste = EVERYTHING
+        self._before: tuple[list[Claim], Interest] = [], EVERYTHING
         self._room = asyncio.Event()
         connection.on_writable = self._room.set
 
@@ -67,17 +71,18 @@ class Reader:
         if self._replay is not None:
             return self._replay.open_claims()
         group = self._connection.group
-        return [] if group is None else [Claim(group.topics, self._hub.cursor)]
+        return [] if group is None else [Claim(group.interest, self._hub.cursor)]
 
     def topics(self) -> frozenset[str]:
         """The topics in force."""
-        return frozenset(pattern for claim in self.claims() if claim.until is None for pattern in claim.topics.patterns)
+        return lasting_interest(self.claims()).topics
 
-    def ask(self, claims: list[Claim], answer: Answer, fail: Fail) -> None:
-        """Put these claims in force, and answer once it is known whether they can be met."""
+    def ask(self, claims: list[Claim], taste: Interest, answer: Answer, fail: Fail) -> None:
+        """Put these claims and this taste in force, and answer once it is known whether the claims can be met."""
         if not self._asked:
-            self._before = self.claims()
+            self._before = self.claims(), self.taste
         self._asked.append((answer, fail))
+        self.taste = taste
         self._start(claims)
 
     def stop(self) -> None:
@@ -89,10 +94,15 @@ class Reader:
 
     def _start(self, claims: list[Claim]) -> None:
         self.stop()
+        if self._connection.pacer is not None:
+            self._connection.pacer.hold_nothing()
         self._hub.detach(self._connection)
         replay = self._replay = Replay(self._hub, self._connection, _merged(claims))
         latest = max((claim.after for claim in claims), default=self._hub.cursor)
-        if self._hub.ring.covers(replay.position) and latest <= self._hub.cursor:
+        is_own = any(claim.interest.is_own for claim in claims)
+        self._hub.follow(self._connection, follows=is_own)
+        is_known = not is_own or self._hub.relevance.knows(self._connection.agent_id)
+        if is_known and self._hub.ring.covers(replay.position) and latest <= self._hub.cursor:
             self._settle(recovered=True, position=replay.position)
             if self._step(replay) is State.LIVE:
                 return
@@ -118,6 +128,12 @@ class Reader:
 
     async def _look_up(self, replay: Replay, latest: int) -> None:
         """Find out whether the claims can be met, say so, and go on."""
+        if self._connection.follows:
+            try:
+                await self._library.contexts.learn(self._connection.agent_id)
+            except (Rejected, BusError, TimeoutError) as fault:
+                self._give_up(fault)
+                return
         missing = None
         if not await self._reaches(latest):
             now = self._hub.cursor
@@ -166,7 +182,8 @@ class Reader:
         for _, fail in asked:
             self._connection.write(fail(rejected))
         self._task = None
-        self._start(self._before)
+        claims, self.taste = self._before
+        self._start(claims)
 
     async def _catch_up(self, replay: Replay) -> None:
         async with AsyncExitStack() as slot:
@@ -201,10 +218,10 @@ class Reader:
 
 def _merged(claims: list[Claim]) -> list[Claim]:
     """Claims that begin and end together as one."""
-    together: dict[tuple[int, int | None], list[Topics]] = {}
+    together: dict[tuple[int, int | None, Interest], list[frozenset[str]]] = {}
     for claim in claims:
-        together.setdefault((claim.after, claim.until), []).append(claim.topics)
+        taste = claim.interest.of(frozenset())
+        together.setdefault((claim.after, claim.until, taste), []).append(claim.interest.topics)
     return [
-        Claim(topics[0] if len(topics) == 1 else Topics({p for t in topics for p in t.patterns}), after, until)
-        for (after, until), topics in together.items()
+        Claim(taste.of(frozenset().union(*topics)), after, until) for (after, until, taste), topics in together.items()
     ]

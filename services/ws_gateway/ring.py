@@ -62,9 +62,9 @@ class Ring:
         at = bisect_right(self._cursors, cursor, lo=self._head)
         return self._frames[at : at + limit]
 
-    def last_matching(self, matches: Callable[[str], bool]) -> Frame | None:
-        """The latest event whose routing key matches."""
+    def last(self, fits: Callable[[Frame], bool]) -> Frame | None:
+        """The latest event that fits."""
         for at in range(len(self._frames) - 1, self._head - 1, -1):
-            if matches(self._frames[at].routing_key):
+            if fits(self._frames[at]):
                 return self._frames[at]
         return None

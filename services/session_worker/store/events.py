@@ -28,9 +28,9 @@ class EventLog(NamedTuple):
 
 
 class EventPage(NamedTuple):
-    """Events with their cursors; `next` is the cursor to go on from, None at the end."""
+    """Events with their cursors and routing keys; `next` is the cursor to go on from, None at the end."""
 
-    events: list[tuple[int, JsonText]]
+    events: list[tuple[int, str, JsonText]]
     next: int | None
 
 
@@ -78,13 +78,14 @@ _LIST = """
         select cursor, routing_key, body from events
         where cursor > :after and cursor <= :until order by cursor limit :looked_through
     ), matching as (
-        select cursor, body,
+        select cursor, routing_key, body,
             row_number() over (order by cursor) as number,
             sum(pg_column_size(body)) over (order by cursor) - pg_column_size(body) as bytes_before,
             count(*) over () as matches
         from page {where}
     )
-    select seen.last, seen.looked_through, matching.matches, matching.cursor, matching.body::text as body
+    select seen.last, seen.looked_through, matching.matches, matching.cursor, matching.routing_key,
+        matching.body::text as body
     from (select max(cursor) as last, count(*) as looked_through from page) as seen
     left join matching on number <= :limit and bytes_before < :bytes
     order by matching.cursor
@@ -147,7 +148,7 @@ async def list_events(tx: Transaction, after: int, until: int | None, patterns: 
     else:
         rows = (await tx.execute(_LIST_ALL, values)).all()
     last, looked_through, matches = rows[0].last, rows[0].looked_through, rows[0].matches or 0
-    events: list[tuple[int, JsonText]] = []
+    events: list[tuple[int, str, JsonText]] = []
     size = 0
     for row in rows:
         if row.cursor is None:
@@ -156,7 +157,7 @@ async def list_events(tx: Transaction, after: int, until: int | None, patterns: 
         size += len(body)
         if events and size > _PAGE_BYTES:
             break
-        events.append((row.cursor, JsonText(body)))
+        events.append((row.cursor, row.routing_key, JsonText(body)))
     if len(events) < matches:
         return EventPage(events, events[-1][0])
     return EventPage(events, last if looked_through == values["looked_through"] and last != until else None)

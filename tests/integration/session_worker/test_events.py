@@ -36,7 +36,7 @@ def test_an_empty_log_holds_no_cursors(worker):
     log = worker.ask("get_event_log")
     assert (log["base"], log["first"], log["last"]) == (1, 1, 0)
     assert re.fullmatch(r"[0-9a-f-]{36}", log["epoch"])
-    assert worker.ask("list_events", after=-1) == {"events": [], "next": None}
+    assert worker.ask("list_events", after=-1) == {"events": [], "routing_keys": [], "next": None}
 
 
 def test_the_log_says_which_cursors_it_holds(worker):
@@ -59,10 +59,11 @@ def test_until_is_the_last_one(worker):
     record(worker, [a_row(n) for n in range(10)], 9)
     page = worker.ask("list_events", after=2, until=5)
     assert [event["cursor"] for event in page["events"]] == [3, 4, 5]
+    assert page["routing_keys"] == ["session.s1.chunk"] * 3
     assert page["next"] is None
     assert worker.ask("list_events", after=2, until=5, limit=3)["next"] is None
     assert worker.ask("list_events", after=2, until=5, limit=2)["next"] == 4
-    assert worker.ask("list_events", after=5, until=5) == {"events": [], "next": None}
+    assert worker.ask("list_events", after=5, until=5) == {"events": [], "routing_keys": [], "next": None}
 
 
 def test_only_what_a_topic_matches_is_given_and_few_matches_are_not_the_end(worker, monkeypatch):

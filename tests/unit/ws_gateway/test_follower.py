@@ -11,6 +11,7 @@ from services.ws_gateway import follower as follower_module
 from services.ws_gateway.follower import Follower
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
+from services.ws_gateway.interest import Interest
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.ring import Ring
 from shared.bus.tail import StreamEvent
@@ -92,7 +93,7 @@ async def test_what_one_turn_of_the_loop_brings_is_handed_on_together(monkeypatc
     scene = Scene(monkeypatch, last=-1)
     await scene.follower.run()
     wire = Wire(scene.hub)
-    scene.hub.join(wire.connection, frozenset({"#"}))
+    scene.hub.join(wire.connection, Interest(frozenset({"#"})))
     writes: list[bytes] = []
     wire.connection.group.writes = [writes.append]  # type: ignore[union-attr]
     scene.deliver(0, 1)

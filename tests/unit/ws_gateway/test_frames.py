@@ -67,8 +67,8 @@ def test_a_payload_over_a_megabyte_is_named_instead_of_sent() -> None:
 
 
 def test_an_event_from_the_table_keeps_the_cursor_it_holds() -> None:
-    frame = recorded_frame(b'{"cursor":9,"type":"test","message_id":"m"}')
-    assert frame.cursor == 9
+    frame = recorded_frame("a.b", b'{"cursor":9,"type":"test","message_id":"m"}')
+    assert (frame.cursor, frame.routing_key) == (9, "a.b")
     assert texts(frame.data) == [{"cursor": 9, "type": "test", "message_id": "m"}]
 
 

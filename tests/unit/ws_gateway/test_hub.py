@@ -2,6 +2,7 @@
 
 from services.ws_gateway.frames import Frame
 from services.ws_gateway.hub import JOIN_BYTES, SLOW_CONSUMER, Connection, Hub
+from services.ws_gateway.interest import Interest
 from services.ws_gateway.ring import Ring
 from tests.unit.ws_gateway.wire import Wire, event, texts
 
@@ -12,7 +13,7 @@ def new_hub() -> Hub:
 
 def joined(hub: Hub, *topics: str, room: int | None = None, max_waiting: int = 50) -> Wire:
     wire = Wire(hub, room, max_waiting)
-    hub.join(wire.connection, frozenset(topics))
+    hub.join(wire.connection, Interest(frozenset(topics)))
     return wire
 
 
@@ -39,7 +40,7 @@ def test_events_that_arrive_together_leave_in_one_write_joined_once_for_all() ->
     for wire in wires:
         hub.leave(wire.connection)
         wire.connection.write = writes.append
-        hub.join(wire.connection, frozenset({"#"}))
+        hub.join(wire.connection, Interest(frozenset({"#"})))
     hub.publish([event(cursor) for cursor in range(16)])
     assert len(writes) == 3
     assert writes[0] is writes[1] is writes[2]
@@ -63,7 +64,7 @@ def test_connections_with_the_same_topics_share_a_group_and_the_last_to_leave_re
     assert (one.cursors(), two.cursors()) == ([], [1])
     hub.forget(two.connection)
     hub.publish([event(2, "a")])
-    assert (hub._groups, hub._found["a"], hub.frames_out) == ({}, (), 1)
+    assert (hub.directory.groups, hub.frames_out) == ({}, 1)
 
 
 def test_a_new_subscription_counts_for_topics_seen_before() -> None:
@@ -71,9 +72,9 @@ def test_a_new_subscription_counts_for_topics_seen_before() -> None:
     hub.publish([event(1, "a")])
     wire = joined(hub, "a")
     hub.publish([event(2, "a")])
-    hub.join(wire.connection, frozenset({"b"}))
+    hub.join(wire.connection, Interest(frozenset({"b"})))
     hub.publish([event(3, "a"), event(4, "b")])
-    hub.join(wire.connection, frozenset())
+    hub.join(wire.connection, Interest(frozenset()))
     hub.publish([event(5, "b")])
     assert wire.cursors() == [2, 4]
 
@@ -126,7 +127,7 @@ def test_a_connection_that_can_not_take_critical_events_is_closed() -> None:
     assert wire.closed[0] == SLOW_CONSUMER
     hub.publish([event(5)])
     hub.forget(wire.connection)
-    assert (hub.slow, hub._groups) == (0, {})
+    assert (hub.slow, hub.directory.groups) == (0, {})
 
 
 def test_what_waits_goes_out_before_a_close() -> None:
@@ -158,6 +159,12 @@ class Patient:
     def offer(self, frames: list[Frame]) -> None:
         self.kept += frames
 
+    def hold_nothing(self) -> None:
+        """What it holds, the test gives."""
+
+    def writable(self) -> None:
+        """So is this."""
+
 
 def test_a_pacer_is_offered_what_its_connection_is_to_get_and_nobody_else_notices() -> None:
     hub = new_hub()
@@ -172,7 +179,7 @@ def test_a_pacer_is_offered_what_its_connection_is_to_get_and_nobody_else_notice
     assert (paced.cursors(), paced.connection.sent, len(pacer.kept)) == ([1, 3, 4], 3, 2)
     hub.forget(paced.connection)
     hub.forget(other.connection)
-    assert hub._groups == {}
+    assert hub.directory.groups == {}
 
 
 def test_what_is_given_past_a_pacer_waits_while_the_socket_is_full() -> None:

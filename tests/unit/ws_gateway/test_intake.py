@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Epoch, Intake
+from services.ws_gateway.interest import Interest
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.ring import Ring
 from shared.bus.tail import StreamEvent
@@ -19,7 +20,7 @@ class Bench:
         self.intake = Intake(self.hub, Metrics(self.hub, self.registry))
         self.intake.begin(Epoch("e1", base), start)
         self.wire = Wire(self.hub)
-        self.hub.join(self.wire.connection, frozenset({"#"}))
+        self.hub.join(self.wire.connection, Interest(frozenset({"#"})))
 
     def take(self, *events: tuple[int, str]) -> None:
         self.intake.take([stored(offset, message_id) for offset, message_id in events])

@@ -12,9 +12,9 @@ from services.ws_gateway import hub as hub_module
 from services.ws_gateway import replay as replay_module
 from services.ws_gateway.frames import CRITICAL, Frame
 from services.ws_gateway.hub import Hub
+from services.ws_gateway.interest import Interest
 from services.ws_gateway.replay import Claim, Gap, Page, Replay, State
 from services.ws_gateway.ring import Ring
-from shared.topics import Topics
 from tests.unit.ws_gateway.wire import Wire, event
 
 
@@ -27,7 +27,9 @@ def filled_hub(cursors: range, ring: int = 1000) -> Hub:
 
 def begun(hub: Hub, wire: Wire, *claims: tuple[str, int, int | None]) -> Replay:
     hub.detach(wire.connection)
-    return Replay(hub, wire.connection, [Claim(Topics([topic]), after, until) for topic, after, until in claims])
+    return Replay(
+        hub, wire.connection, [Claim(Interest(frozenset([topic])), after, until) for topic, after, until in claims]
+    )
 
 
 def test_a_replay_from_the_ring_ends_live_in_one_step() -> None:
@@ -112,7 +114,7 @@ def test_open_claims_say_what_is_still_to_come() -> None:
     wire = Wire(hub, room=1)
     replay = begun(hub, wire, ("a.1", 0, None), ("a.2", 5, None), ("#", 0, 1))
     replay.step()
-    assert [(set(claim.topics.patterns), claim.after) for claim in replay.open_claims()] == [({"a.1"}, 6), ({"a.2"}, 6)]
+    assert [(set(claim.interest.topics), claim.after) for claim in replay.open_claims()] == [({"a.1"}, 6), ({"a.2"}, 6)]
 
 
 def test_which_topics_are_asked_for_changes_where_claims_begin_and_end() -> None:
@@ -140,7 +142,7 @@ class Reader:
     """A client: keeps what it got, and resumes after `since` where an event overtook others, else after `cursor`."""
 
     def __init__(self, hub: Hub, pattern: str, since: int) -> None:
-        self.topics = Topics([pattern])
+        self.interest = Interest(frozenset([pattern]))
         self.since = self.up_to = since
         self.cursors: list[int] = []
         self.gaps: list[tuple[int, int]] = []
@@ -207,7 +209,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Come (back) and ask for everything from where the reader is."""
         self.hub.forget(reader.wire.connection)
         reader.wire = Wire(self.hub, room, max_waiting=3)
-        self.replay(reader, [Claim(reader.topics, reader.up_to)])
+        self.replay(reader, [Claim(reader.interest, reader.up_to)])
 
     def replay(self, reader: Reader, claims: list[Claim]) -> None:
         self.hub.detach(reader.wire.connection)
@@ -251,7 +253,7 @@ class AnyOrder(RuleBasedStateMachine):
         """What is in force is put in force anew, as by any further subscribe."""
         reader = self.readers[number]
         if not reader.wire.closed:
-            now = [Claim(reader.topics, self.hub.cursor)]
+            now = [Claim(reader.interest, self.hub.cursor)]
             self.replay(reader, reader.replay.open_claims() if reader.replay else now)
 
     def teardown(self) -> None:
@@ -266,11 +268,12 @@ class AnyOrder(RuleBasedStateMachine):
             assert reader.replay is None
             self.check(reader)
             self.hub.forget(reader.wire.connection)
-        assert (self.hub.slow, self.hub._groups, self.hub._tree._root.children) == (0, {}, {})
+        self.hub.directory.sweep()
+        assert (self.hub.slow, self.hub.directory.groups, self.hub.directory.tree._root.children) == (0, {}, {})
 
     def check(self, reader: Reader) -> None:
         later = [frame for frame in self.log if frame.cursor > reader.since]
-        wanted = {frame.cursor: frame for frame in later if reader.topics.matches(frame.routing_key)}
+        wanted = {frame.cursor: frame for frame in later if reader.interest.matches(frame.routing_key)}
         assert set(reader.cursors) <= wanted.keys()
         for cursor in wanted.keys() - set(reader.cursors):
             assert any(first <= cursor <= last for first, last in reader.gaps), f"{cursor} is missing, and was not told"

@@ -53,10 +53,10 @@ def test_eviction_stays_cheap_over_a_long_time() -> None:
 def test_the_last_matching_event_is_found() -> None:
     ring = Ring(100, 10**6)
     ring.extend([event(1, "a"), event(2, "b"), event(3, "a"), event(4, "c")])
-    found = ring.last_matching(lambda key: key == "a")
+    found = ring.last(lambda frame: frame.routing_key == "a")
     assert found is not None
     assert found.cursor == 3
-    assert ring.last_matching(lambda key: key == "z") is None
+    assert ring.last(lambda frame: frame.routing_key == "z") is None
     ring.clear(10)
-    assert ring.last_matching(lambda key: key == "a") is None
+    assert ring.last(lambda frame: frame.routing_key == "a") is None
     assert (ring.floor, len(ring), ring.bytes) == (10, 0, 0)

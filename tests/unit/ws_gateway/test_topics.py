@@ -23,6 +23,7 @@ async def test_a_subscriber_gets_what_comes_and_what_it_asks_for_of_before() -> 
         "cursor": 3,
         "topics": ["a.*"],
         "mode": "everything",
+        "peripheral_awareness": True,
         "correlation_id": "q1",
     }
     house.publish("a.z", "b.z")
@@ -69,17 +70,44 @@ async def test_an_infodump_gives_the_past_once_and_changes_nothing() -> None:
     assert [frame["cursor"] for frame in visitor.socket.read()] == [5]
 
 
-async def test_only_the_mode_everything_is_there_yet() -> None:
+@pytest.mark.parametrize(
+    ("said", "because"),
+    [
+        ({"mode": "focused"}, "needs `filters`"),
+        ({"mode": "focused", "filters": {}}, "needs `filters`"),
+        ({"mode": "everything", "filters": {"tags": ["x"]}}, "belong to the mode `focused`"),
+        ({"mode": "focused", "filters": {"topics": ["a..b"]}}, "in the topics of `filters`: 'a..b' is not a topic"),
+        ({"mode": "focused", "filters": {"words": ["w"] * 101}}, "at most 100 words, not 101"),
+        ({"mode": "focused", "filters": {"tags": ["t"] * 101}}, "at most 100 tags, not 101"),
+        ({"mode": "focused", "filters": {"topics": ["t"] * 101}}, "at most 100 topics, not 101"),
+        ({"mode": "focused", "filters": {"words": ["?!"]}}, "no letter and no digit"),
+        ({"mode": "focused", "filters": {"words": ["w" * 101]}}, "at most 100 characters"),
+        ({"mode": "focused", "filters": {"tags": [" "]}}, "is empty"),
+        ({"mode": "quiet"}, "Invalid enum value"),
+    ],
+)
+async def test_a_taste_that_can_not_be_is_refused_saying_why(said: dict[str, Any], because: str) -> None:
     visitor = House().come()
-    (answer,) = visitor.say("subscribe", topics=["a"], mode="focused", message_id="q")
-    assert (answer["code"], answer["correlation_id"], answer["details"]) == (
-        "invalid",
-        "q",
-        {"available": ["everything"]},
-    )
-    assert visitor.error("set_mode", mode="relevant") == "invalid"
-    assert visitor.say("set_mode", mode="everything")[0]["type"] == "subscribed"
-    assert visitor.error("subscribe", topics=["a"], filters={"tags": ["x"]}) == "invalid"
+    (answer,) = visitor.say("set_mode", message_id="q", **said)
+    assert (answer["type"], answer["code"], answer["correlation_id"]) == ("error", "invalid", "q")
+    assert because.lower() in answer["message"].lower()
+
+
+async def test_a_taste_stays_until_another_is_asked_for() -> None:
+    visitor = House().come()
+    filters = {"topics": ["a.*"], "tags": ["Queue"], "words": ["Rate  limit"]}
+    (answer,) = visitor.say("set_mode", mode="focused", filters=filters, peripheral_awareness=False)
+    told = {"topics": ["a.*"], "tags": ["queue"], "words": ["rate limit"]}
+    assert (answer["mode"], answer["filters"], answer["peripheral_awareness"]) == ("focused", told, False)
+    (answer,) = visitor.say("subscribe", topics=["#"])
+    assert (answer["topics"], answer["mode"], answer["filters"]) == (["#"], "focused", told)
+    (answer,) = visitor.say("set_mode", mode="focused", peripheral_awareness=True)
+    assert (answer["filters"], answer["peripheral_awareness"]) == (told, True)
+    (answer,) = visitor.say("unsubscribe")
+    assert (answer["topics"], answer["mode"]) == ([], "focused")
+    (answer,) = visitor.say("set_mode", mode="everything")
+    assert "filters" not in answer
+    assert visitor.error("set_mode", mode="focused") == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -228,7 +256,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind() -> Non
     visitor.say("subscribe", topics=["a"], since=5)
     visitor.client.gone(1006)
     await asyncio.sleep(0)
-    assert (house.gateway.clients, house.hub._groups, house.gateway.places.total) == ([], {}, 0)
+    assert (house.gateway.clients, house.hub.directory.groups, house.gateway.places.total) == ([], {}, 0)
     assert visitor.socket.closed is None
 
 
