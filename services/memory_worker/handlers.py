@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.memory_worker import deltas, memories, transfer
+from services.memory_worker.collisions import Collisions
 from services.memory_worker.forgetting import forget_memory
 from services.memory_worker.memories import Draft
 from services.memory_worker.store import memories as store
@@ -24,22 +25,29 @@ async def store_memory(tx: Transaction, commands: list[Command]) -> list[Reply |
     then that memory. The sessions must be locked, so that nobody writes to them meanwhile.
     """
     answers: Answers = {}
+    collisions = Collisions()
     drafts = [memories.draft(at, command) for at, command in enumerate(commands)]
-    await _store(tx, commands, [draft for draft in drafts if not draft.key_made], answers)
+    await _store(tx, commands, [draft for draft in drafts if not draft.key_made], answers, collisions)
     if without_key := [draft for draft in drafts if draft.key_made]:
         stored_at = {command.message_id: at for at, command in enumerate(commands)}
         echoes = await _recall(tx, without_key, stored_at, answers)
         again = {draft.at for draft, _ in echoes}
         fresh = [draft for draft in without_key if draft.at not in answers and draft.at not in again]
-        await _store(tx, commands, fresh, answers)
+        await _store(tx, commands, fresh, answers, collisions)
         for draft, first in echoes:
             answer = answers[first.at]
             answers[draft.at] = _recalled(answer.result["memory"]) if isinstance(answer, Reply) else answer
+    for at, review in collisions.reviews():
+        answer = answers[at]
+        assert isinstance(answer, Reply)
+        answer.commands.append(review)
     return [answers[at] for at in range(len(commands))]
 
 
-async def _store(tx: Transaction, commands: list[Command], drafts: Sequence[Draft], answers: Answers) -> None:
-    """Store drafts in their order and enter their answers.
+async def _store(
+    tx: Transaction, commands: list[Command], drafts: Sequence[Draft], answers: Answers, collisions: Collisions
+) -> None:
+    """Store drafts in their order and enter their answers, and who has met whom.
 
     One statement while every key is new and named once; keys that are there already take a second one, and keys named
     again one more for each time.
@@ -66,6 +74,8 @@ async def _store(tx: Transaction, commands: list[Command], drafts: Sequence[Draf
             if replaced is None:
                 raise Transient(f"memory {draft.key!r} changed while its session was locked")
             answers[draft.at] = _next(draft, replaced)
+            if replaced.version is not None and replaced.met is not None:
+                collisions.add(draft, replaced.version, replaced.met)
         there.update(draft.place for draft in wave if isinstance(answers.get(draft.at), Reply))
 
 

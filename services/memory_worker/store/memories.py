@@ -9,6 +9,7 @@ from psycopg.types.json import Json
 from sqlalchemy import text
 
 from services.memory_worker import deltas, memories
+from services.memory_worker.collisions import TOGETHER
 from services.memory_worker.memories import Draft, Place
 from shared.database import Transaction, psycopg_of
 from shared.messages import JsonText, encode, rfc3339
@@ -42,7 +43,8 @@ _INSERT: LiteralString = f"""
 # New versions of memories that are there, and copies of those they replace, where the guard allows it; 0 is also right
 # for one that was forgotten. The moment is that of the statement, after the session was locked, so versions never
 # overlap. An event may be due at once or wait for those told of together (docs/memory.md); with a due one comes what
-# was told last, unless it is too large to be compared. By the primary keys of both tables.
+# was told last, unless it is too large to be compared. With one that somebody makes who has not just named the version
+# before by a guard comes who wrote that, if it was another and just now. By the primary keys of both tables.
 _REPLACE: LiteralString = f"""
     with draft as materialized (
         select * from json_to_recordset(%(drafts)s) as draft ({_DRAFT_COLUMNS}, cause json)
@@ -85,7 +87,9 @@ _REPLACE: LiteralString = f"""
                 where one.session_id = found.session_id and one.key = found.key and one.version = told
                     and octet_length(content::text) <= %(comparable)s
             )
-        end
+        end,
+        case when found.author <> draft.author and found.updated > statement_timestamp() - %(together)s::interval
+            and draft.if_version is null and found.forgotten is null then found.author end
     from draft left join found using (at) left join changed using (at)
     order by at
 """  # noqa: S608
@@ -127,6 +131,8 @@ class Replaced(NamedTuple):
     due: bool
     told: int
     told_content: str | None
+    # Who wrote the version found, if that was somebody else and just now.
+    met: str | None
 
 
 class Found(NamedTuple):
@@ -154,7 +160,7 @@ async def replace_memories(
         {**{field: getattr(draft, field) for field in Draft.__slots__}, "cause": cause}
         for draft, cause in zip(drafts, causes, strict=True)
     ]
-    values = {"drafts": _json(rows), "apart": TOLD_APART, "comparable": deltas.MAX_BYTES}
+    values = {"drafts": _json(rows), "apart": TOLD_APART, "together": TOGETHER, "comparable": deltas.MAX_BYTES}
     # Planned each time. A plan kept from when the table was small reads the whole of it, until it is next analyzed.
     cursor = await (await psycopg_of(tx)).execute(_REPLACE, values, prepare=False)
     return [

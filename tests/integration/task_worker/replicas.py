@@ -1,4 +1,4 @@
-"""Task workers as processes, between RabbitMQ and PostgreSQL, and a client of the bus that talks to them."""
+"""Workers as processes, between RabbitMQ and PostgreSQL, and a client of the bus that talks to them."""
 
 import asyncio
 import os
@@ -46,12 +46,12 @@ class Replicas:
             running = asyncio.create_task(publisher.run())
             rpc = Rpc(publisher)
 
-            async def ask(name: str, /, **data: Any) -> dict[str, Any]:
+            async def ask(name: str, /, *, by: str = "ada", **data: Any) -> dict[str, Any]:
                 spec, message_id = spec_of(name), data.pop("message_id", None) or new_id()
                 if spec.reads:
-                    result: dict[str, Any] = (await rpc.query(name, data, sender="ada")).value()
+                    result: dict[str, Any] = (await rpc.query(name, data, sender=by)).value()
                     return result
-                body = encode_command(name, data, message_id=message_id, sender_agent_id="ada")
+                body = encode_command(name, data, message_id=message_id, sender_agent_id=by)
                 reply = orjson.loads(await rpc.request(spec, body, message_id=message_id, wait=40))
                 assert reply["ok"], reply
                 return dict(reply["result"])
