@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from shared.errors import Rejected
+from shared.errors import Rejected, invalid
 from shared.messages import Command, new_id, rfc3339
 from shared.messages.envelope import Priority
-from shared.messages.sidebar import KeptMention, MentionRoute
+from shared.messages.sidebar import KeptMention, Mention, MentionRoute, Sidebar
 
 # Of one agent so many wait at most; when there are more, the oldest go.
 MOST_WAITING = 1_000
@@ -40,17 +40,27 @@ def named_in(text: str, agents: Sequence[str], author: str) -> list[str]:
     return list(found)
 
 
-def check_reach(sidebar_id: str, participants: Sequence[str], targets: Sequence[str]) -> None:
-    """Raise `Rejected("forbidden")` when somebody is mentioned within a sidebar that he takes no part in."""
-    strangers = [agent for agent in targets if agent not in participants]
+def check_reach(sidebar: Sidebar, asked: Mention) -> str:
+    """The session of a mention within a sidebar.
+
+    Raises `Rejected`: `invalid` when it names another session than the sidebar's, `forbidden` when it names somebody
+    who takes no part in the sidebar.
+    """
+    if asked.session_id not in (None, sidebar.session_id):
+        raise invalid(
+            f"sidebar {sidebar.sidebar_id!r} belongs to session {sidebar.session_id!r}, not to {asked.session_id!r}",
+            fields=[{"field": "session_id", "fault": "is not the sidebar's session", "kind": "value_error"}],
+        )
+    strangers = [agent for agent in asked.target_agents if agent not in sidebar.participants]
     if strangers:
         raise Rejected(
             "forbidden",
-            f"within sidebar {sidebar_id!r} only its participants can be mentioned, and {', '.join(strangers[:5])} "
-            "takes no part in it; leave `sidebar_id` out to reach them outside of it",
-            sidebar_id=sidebar_id,
+            f"within sidebar {sidebar.sidebar_id!r} only its participants can be mentioned, and not "
+            f"{', '.join(map(repr, strangers[:5]))}; leave `sidebar_id` out to reach them outside of it",
+            sidebar_id=sidebar.sidebar_id,
             target_agents=strangers,
         )
+    return sidebar.session_id
 
 
 def made(

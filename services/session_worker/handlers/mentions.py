@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from services.session_worker import mentions, store
+from services.session_worker import mentions, sidebars, store
 from shared.bus.replies import Handler, Reply, SessionMissing
 from shared.database import Transaction
 from shared.errors import not_found
@@ -16,17 +16,30 @@ log = get_logger()
 
 
 async def mention(tx: Transaction, command: Command) -> Reply:
-    """Reach agents by an event each, and keep it until it has reached them."""
+    """Reach agents by an event each, and keep it until it has reached them.
+
+    Within a sidebar only by one who takes part in it or an admin, and only those who do. Raises `Rejected`.
+    """
     asked: Mention = command.data
-    if asked.session_id is not None and not await store.mentions.session_exists(tx, asked.session_id):
-        raise SessionMissing(not_found("session", asked.session_id))
+    session_id, participants = asked.session_id, None
+    if asked.sidebar_id is not None:
+        found = await store.sidebars.find_sidebar(tx, asked.sidebar_id)
+        if found is None:
+            raise not_found("sidebar", asked.sidebar_id)
+        sidebar, _ = found
+        sidebars.check_access(sidebar, command)
+        session_id, participants = mentions.check_reach(sidebar, asked), sidebar.participants
+    elif session_id is not None and not await store.mentions.session_exists(tx, session_id):
+        raise SessionMissing(not_found("session", session_id))
     events = await mention_agents(
         tx,
         command,
         asked.target_agents,
         message=asked.message,
         context_refs=asked.context_refs,
-        session_id=asked.session_id,
+        session_id=session_id,
+        sidebar_id=asked.sidebar_id,
+        participants=participants,
         priority=asked.priority,
     )
     return Reply({"mentions": [event.mention for event in events]}, [*events])

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from services.session_worker import mentions
 from services.session_worker.maintenance import expire_live
 from tests.integration.handling import events_of, result_of
@@ -104,3 +106,37 @@ def test_mentions_and_marks_at_once_do_not_wait_for_each_other_for_ever(worker):
     worker.run(at_once())
     assert len(waiting(worker, "b")) == 4
     assert mentions.MOST_WAITING == 1_000
+
+
+@pytest.fixture
+def sidebar(worker):
+    worker.do("create_session", session_id="s1")
+    worker.do("spawn_sidebar", session_id="s1", sidebar_id="sb1", participants=["ada", "bob"], task_description="x")
+
+
+@pytest.mark.usefixtures("sidebar")
+def test_within_a_sidebar_its_participants_reach_each_other(worker):
+    (event,) = events_of(mention(worker, "bob", data={"sidebar_id": "sb1"}, sender="ada"))
+    assert (event["session_id"], event["sidebar_id"], event["participants"]) == ("s1", "sb1", ["ada", "bob"])
+    assert event["session_seq"] == 3
+    (kept,) = worker.ask("list_mentions", agent_id="bob")["mentions"]
+    assert (kept["session_id"], kept["sidebar_id"]) == ("s1", "sb1")
+
+
+@pytest.mark.parametrize(
+    ("targets", "data", "options", "code"),
+    [
+        (["carl"], {}, {"sender": "ada"}, "forbidden"),
+        (["bob"], {}, {"sender": "carl"}, "forbidden"),
+        (["bob"], {}, {"sender": "carl", "by_admin": True}, None),
+        (["carl"], {}, {"sender": "carl", "by_admin": True}, "forbidden"),
+        (["bob"], {"session_id": "s1"}, {"sender": "ada"}, None),
+        (["bob"], {"session_id": "s2"}, {"sender": "ada"}, "invalid"),
+        (["bob"], {"sidebar_id": "none"}, {"sender": "ada"}, "not_found"),
+    ],
+)
+@pytest.mark.usefixtures("sidebar")
+def test_nobody_else_reaches_into_a_sidebar_or_out_of_it(worker, targets, data, options, code):
+    outcome = mention(worker, *targets, data={"sidebar_id": "sb1", **data}, **options)
+    assert result_of(outcome).get("code") == code
+    assert len(outcome.events) == (code is None)
