@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from services.ws_gateway import resumption, topics
+from services.ws_gateway import resumption, self_report, topics
 from services.ws_gateway.requests import Request
 
 # Each is given the client, who it is, and the frame; raises `Rejected` when it can't be done.
 HANDLERS: dict[type[Request], Callable[..., Any]] = {
     **topics.HANDLERS,
     **resumption.HANDLERS,
+    **self_report.HANDLERS,
 }

@@ -8,33 +8,40 @@ import resource
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
+from services.ws_gateway import vitals
 from services.ws_gateway.client import GOING_AWAY
 from services.ws_gateway.commands import Commands
 from services.ws_gateway.doors import Doors
 from services.ws_gateway.follower import Follower
 from services.ws_gateway.gateway import RESTART, Gateway
+from services.ws_gateway.gossip import Gossip
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
+from services.ws_gateway.measures import Measures
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.outbound import Outbound
 from services.ws_gateway.pages import Pages
+from services.ws_gateway.presence import Presence
 from services.ws_gateway.resume import Library
 from services.ws_gateway.ring import Ring
 from services.ws_gateway.server import HttpAnswer, Server
 from services.ws_gateway.settings import GatewaySettings
 from services.ws_gateway.shutdown import EVENTS as SHUTDOWN_EVENTS
 from services.ws_gateway.shutdown import Order, Shutdown
+from services.ws_gateway.state_page import StatePage
+from services.ws_gateway.status import Sources, Status
 from shared import logs, telemetry
 from shared.bus.key_watch import KeyWatch
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent, read_range
 from shared.key_ring import KeyRing
+from shared.messages.json_text import slices
 
 NAME = "ws_gateway"
 QUERY_SECONDS = 5.0
@@ -63,7 +70,7 @@ class App:
         self.follower = Follower(
             self._url, name=NAME, intake=self.intake, ask=self._query, prefill=settings.ring_events
         )
-        self.ring = KeyRing(None, default_rate=settings.rate_per_minute)
+        self.ring = KeyRing(settings.api_key.get_secret_value() or None, default_rate=settings.rate_per_minute)
         secret = settings.secret.get_secret_value()
         self.commands = Commands(self._rpc, metrics, self.ring, secret)
         outbound = Outbound(self._publisher, self._rpc)
@@ -71,6 +78,8 @@ class App:
             secret, floods=settings.floods, proxies=settings.proxies, publish=outbound.event,
             command=outbound.command, use_resume_token=outbound.use_resume_token, sender=NAME,
         )  # fmt: skip
+        # Which of the replicas this is: readable, and another one after each start.
+        self.gateway_id = f"{socket.gethostname()}-{secrets.token_hex(3)}"
         self.gateway = Gateway(
             secret=secret,
             origins=frozenset(origin.lower() for origin in settings.origins),
@@ -83,9 +92,12 @@ class App:
             metrics=metrics,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
             doors=self.doors,
+            presence=Presence(self.gateway_id, grace_s=settings.presence_grace_s, sender=NAME),
         )
-        # Which of the replicas this is: readable, and another one after each start.
-        self.gateway_id = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        self.gossip = Gossip(
+            self._url, name=NAME, gateway=self.gateway, intake=self.intake, publisher=self._publisher,
+            query=self._query, told_is_known=lambda: self.follower.ready and self.follower.connected,
+        )  # fmt: skip
         self.shutdown = Shutdown(
             self.gateway_id,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
@@ -96,6 +108,20 @@ class App:
         )
         for kind in SHUTDOWN_EVENTS:
             self.intake.watch(kind, self.shutdown.look)
+        self.status = Status(
+            self.gateway,
+            self.gateway_id,
+            Sources(
+                health=vitals.health, troubles=vitals.troubles, about=vitals.about,
+                gateways=self.gateway.presence.gateways, agents=self.gateway.presence.agents,
+                sidebars=self._sidebar_figures,
+            ),
+            events_in=lambda: self.intake.taken,
+        )  # fmt: skip
+        Measures(registry, is_live=lambda: self.follower.ready).attend(self.gateway, self.intake)
+        self.gateway.presence.replicas.about = self.status.summary
+        self.commands.gateway_state = self.status.answer
+        self.gateway.on_beat.append(self.status.beat)
         self._stopped = asyncio.Event()
         self._farewell = (RESTART, "")
         self._keys = KeyWatch(
@@ -104,6 +130,7 @@ class App:
         )  # fmt: skip
         # Without the keys a token of one that was revoked would be let in.
         self.server = Server(self.gateway, self._page, lambda: self.follower.ready and self.ring.loaded)
+        self.server.state_page = StatePage(self.gateway, self.status).answer
 
     def _read_stream(self, after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
         return read_range(self._url, name=NAME, after=after, until=until)
@@ -111,6 +138,9 @@ class App:
     async def _query(self, name: str, data: dict[str, Any]) -> bytes:
         """The text of a query's result. Raises `Rejected`, `Unavailable` or TimeoutError."""
         return (await self._rpc.query(name, data, sender=NAME, wait=QUERY_SECONDS)).text
+
+    async def _sidebar_figures(self) -> bytes:
+        return slices(await self._query("sidebar_stats", {}))["stats"]
 
     def _page(self, path: str) -> HttpAnswer | None:
         if path == "/health/live":
@@ -141,8 +171,10 @@ class App:
         loop.add_signal_handler(signal.SIGINT, self._stop, GOING_AWAY, "shutdown; resume from cursor")
         port = await self.server.start(self._settings.host, self._settings.gateway_port)
         log.info("started", port=port)
-        works = (self._publisher.run(), self.follower.run(), self._keys.run(), self._beat())
-        works += tuple(work() for work in self.doors.works())
+        works: list[Awaitable[None]] = [
+            self._publisher.run(), self.follower.run(), self._keys.run(), self._beat(), self.gossip.run(),
+            *(work() for work in self.doors.works()),
+        ]  # fmt: skip
         tasks = [asyncio.ensure_future(work) for work in works]
         settling = asyncio.ensure_future(self._settle())
         stopped = asyncio.ensure_future(self._stopped.wait())

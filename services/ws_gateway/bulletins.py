@@ -19,11 +19,16 @@ class Bulletin(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Beat(Bulletin, tag="beat"):
-    """It is alive, at this version of its seats; `void`: incarnations of others that were taken for dead, but speak."""
+    """It is alive, at this version of its seats.
+
+    `void` names incarnations of others that were taken for dead, but speak; `about` is what the status display shows of
+    it, now and then.
+    """
 
     version: int
     may_tell: bool = False
     void: list[tuple[str, int]] = []
+    about: dict[str, Any] = {}
 
 
 class Delta(Bulletin, tag="delta"):

@@ -15,10 +15,11 @@ from services.ws_gateway.access import TOO_MANY, Refused
 from services.ws_gateway.client import Client
 from services.ws_gateway.gateway import Gateway
 from services.ws_gateway.intake import Intake
+from services.ws_gateway.metrics import Readings
 from services.ws_gateway.participation import EVENTS as SIDEBAR_EVENTS
 from services.ws_gateway.participation import Participation
-from services.ws_gateway.presence import Closing
 from services.ws_gateway.readiness import TASK_BEGINS, TASK_ENDS
+from services.ws_gateway.seating import Closing
 from shared.bus.connection import Connection
 from shared.bus.frames import Delivery
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
@@ -73,6 +74,9 @@ class Gossip:
         self._blocked = False
         self._visits: dict[str, _Visit] = {}
         self._swept_at = 0.0
+        # Messages to the other gateways and their bytes, and those heard, its own included.
+        self.messages_out = self.bytes_out = self.messages_in = self.bytes_in = 0
+        self._read(gateway.metrics.readings)
         gateway.on_seated.append(self._on_seated)
         gateway.on_released.append(self._on_released)
         gateway.on_took_over.append(lambda client, earlier_id: presence.took_over(client.id, earlier_id))
@@ -81,6 +85,17 @@ class Gossip:
             intake.watch(kind, self._participation.look)
         for kind in (*TASK_BEGINS, *TASK_ENDS):
             intake.watch(kind, presence.tasks.look)
+
+    def _read(self, readings: Readings) -> None:
+        replicas = self._presence.replicas
+        readings.level("replicas", "Gateways that are alive, this one included", lambda: len(replicas.alive))
+        readings.level(
+            "agents", "Who is connected to any gateway, by status", lambda: self._presence.by_status(), label="status"
+        )
+        readings.count("gossip_out", "Messages to the other gateways", lambda: self.messages_out)
+        readings.count("gossip_bytes_out", "Bytes of those messages", lambda: self.bytes_out)
+        readings.count("gossip_in", "Messages of all gateways", lambda: self.messages_in)
+        readings.count("gossip_bytes_in", "Bytes of those messages", lambda: self.bytes_in)
 
     def _on_seated(self, client: Client) -> None:
         assert client.identity is not None
@@ -131,6 +146,8 @@ class Gossip:
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
         now = time.monotonic()
         for delivery in deliveries:
+            self.messages_in += 1
+            self.bytes_in += len(delivery.body)
             self._presence.hear(delivery.body, now)
 
     async def _tick_on(self) -> None:
@@ -173,6 +190,8 @@ class Gossip:
             self._presence.is_active(agent_id, is_active)
 
     def _send(self, connection: Connection, body: bytes) -> None:
+        self.messages_out += 1
+        self.bytes_out += len(body)
         connection.send(GATEWAYS, "", body, mandatory=False, persistent=False).add_done_callback(_forget)
 
     def _publish(self, event: AgentPresence) -> None:

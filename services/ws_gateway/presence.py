@@ -6,17 +6,19 @@ has too many of them. The gateway with the lowest id among those alive tells; do
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
 from services.ws_gateway.access import Identity
 from services.ws_gateway.frames import Frame
 from services.ws_gateway.readiness import RunningTasks, described
-from services.ws_gateway.replicas import BEAT_SECONDS, Replicas
+from services.ws_gateway.replicas import Replicas
 from services.ws_gateway.requests import Presence as Request
-from services.ws_gateway.roster import Agent, Placed, Roster, Seat, State, Words
+from services.ws_gateway.roster import Roster, Seat, State, Status, Words
+from services.ws_gateway.seating import Closing, Seating
 from services.ws_gateway.telling import Due, Tellings
 from shared.logs import get_logger
 from shared.messages.live import AgentPresence
@@ -27,14 +29,6 @@ CHANGES_A_TICK = 2_000
 MAX_SIDEBARS = 100
 
 log = get_logger()
-
-
-class Closing(NamedTuple):
-    """A connection of this gateway to be closed as one too many, or because another one continues it."""
-
-    connection_id: str
-    reason: str
-    is_resumed: bool = False
 
 
 class Work(NamedTuple):
@@ -83,9 +77,7 @@ class Presence:
         self._now = 0.0
         self._changed: dict[str, None] = {}
         self._told_elsewhere: dict[str, str] = {}
-        # Own connections beyond the limit, and since when.
-        self._contested: dict[str, float] = {}
-        self._closings: list[Closing] = []
+        self._seating = Seating(self.roster, self.replicas)
         self._begun = False
 
     def seated(self, connection_id: str, identity: Identity) -> None:
@@ -103,7 +95,6 @@ class Presence:
 
     def released(self, connection_id: str) -> None:
         """A connection of this gateway has ended."""
-        self._contested.pop(connection_id, None)
         self.replicas.release(connection_id)
 
     def took_over(self, connection_id: str, earlier_id: str) -> None:
@@ -207,7 +198,7 @@ class Presence:
         events = []
         if settled and told_is_known and not self._changed and self.replicas.leads():
             events = [self._event(due) for due in self.tellings.due(now, EVENTS_A_TICK)]
-        return Work(gossip, events, self._close(now))
+        return Work(gossip, events, self._seating.close(now))
 
     def _review(self, now: float) -> None:
         """Compare those who have changed with what was told; many at once take several turns."""
@@ -217,45 +208,11 @@ class Presence:
             first_id = agent.first.seat.connection_id if agent else ""
             self.tellings.is_so(agent_id, agent.state if agent else None, first_id, now)
             if agent is not None:
-                self._look_for_surplus(agent, now)
+                self._seating.review(agent, now)
         if not self._changed:
             for agent_id, message_id in self._told_elsewhere.items():
                 self.tellings.learn(agent_id, message_id, now)
             self._told_elsewhere.clear()
-
-    def _look_for_surplus(self, agent: Agent, now: float) -> None:
-        if len(agent.seats) < 2:
-            for connection_id in agent.seats:
-                self._contested.pop(connection_id, None)
-            return
-        superseded, surplus = agent.superseded(), agent.surplus()
-        for connection_id, placed in agent.seats.items():
-            if placed.gateway_id != self.gateway_id:
-                continue
-            if connection_id in superseded:
-                self._closings.append(Closing(connection_id, "resumed elsewhere", is_resumed=True))
-            if connection_id in surplus:
-                self._contested.setdefault(connection_id, now)
-            else:
-                self._contested.pop(connection_id, None)
-
-    def _close(self, now: float) -> list[Closing]:
-        """Which connections to close: of those too many, the ones whose elders' gateways have been heard of since.
-
-        A gateway that has just died would else keep its agents out.
-        """
-        closings, self._closings = self._closings, []
-        if self._contested and self.replicas.hears_itself(now):
-            for connection_id, since in list(self._contested.items()):
-                seat = self.roster.seats(self.gateway_id).get(connection_id)
-                agent = self.roster.agents.get(seat.agent_id) if seat else None
-                elders = agent.surplus().get(connection_id, []) if agent else []
-                if seat is None or not elders:
-                    del self._contested[connection_id]
-                elif all(self.replicas.heard(elder.gateway_id) >= since + BEAT_SECONDS for elder in elders):
-                    del self._contested[connection_id]
-                    closings.append(Closing(connection_id, _too_many(seat, elders)))
-        return closings
 
     def _event(self, due: Due) -> AgentPresence:
         state = due.state or State("offline", "", (), due.specialties)
@@ -281,6 +238,16 @@ class Presence:
         state = None if agent is None else agent.state
         return self.tasks.of(agent_id) + (len(state.active_sidebars) if state else 0)
 
+    def by_status(self) -> dict[str, int]:
+        """How many are connected to any gateway, by status."""
+        counts = Counter(dict.fromkeys(get_args(Status), 0))
+        counts.update(state.status for agent in self.roster.agents.values() if (state := agent.state))
+        return dict(counts)
+
+    def gateways(self) -> list[dict[str, Any]]:
+        """The gateways that are alive, as each describes itself (`replicas.about`), by id."""
+        return self.replicas.described()
+
     def agents(self, health: Callable[[str], int | None] = lambda agent_id: None) -> list[dict[str, Any]]:
         """Everyone who is connected, at any gateway, by id; `health` scores an agent's connection (0-100), if known.
 
@@ -294,9 +261,3 @@ class Presence:
 
 def _unique(given: list[str] | None) -> tuple[str, ...] | None:
     return None if given is None else tuple(dict.fromkeys(given))
-
-
-def _too_many(seat: Seat, elders: list[Placed]) -> str:
-    if seat.kind == "human":
-        return f"{seat.agent_id} has {len(elders)} connections already"
-    return f"{seat.agent_id} has an {seat.permission} connection already, at another gateway"

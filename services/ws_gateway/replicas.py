@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from services.ws_gateway.bulletins import Ask, Beat, Bye, Delta, Full, Message, decode, deltas, encode, fulls
+from services.ws_gateway.peer import Peer
 from services.ws_gateway.roster import Roster, Seat, Words
 from shared.logs import get_logger
 
@@ -26,23 +27,11 @@ RECONNECT_PATIENCE_SECONDS = 3.0
 UNSYNCED_PATIENCE_SECONDS = 5.0
 ASK_SECONDS = 1.0
 FULL_SECONDS = 60.0
+ABOUT_SECONDS = 5.0
 MAX_GATEWAYS = 256
 REMEMBERED_VOID = 1_000
 
 log = get_logger()
-
-
-class _Peer:
-    __slots__ = ("applied", "asked_at", "first_heard", "heard", "incarnation", "may_tell", "parts")
-
-    def __init__(self, incarnation: int, now: float) -> None:
-        self.incarnation = incarnation
-        self.first_heard = self.heard = now
-        self.may_tell = False
-        # The version of its seats that is known here; None before the first whole one.
-        self.applied: int | None = None
-        self.asked_at: float | None = None
-        self.parts: dict[int, Full] = {}
 
 
 class Replicas:
@@ -59,9 +48,11 @@ class Replicas:
         self.told_by: Callable[[str], str | None] = lambda agent_id: None
         # Hears of such events from other gateways, by agent.
         self.on_told: Callable[[dict[str, str]], None] = lambda told: None
+        # What the status display shows of this gateway.
+        self.about: Callable[[], dict[str, Any]] = dict
         self.incarnation = 1
         self._version = 0
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, Peer] = {}
         self._void: OrderedDict[str, int] = OrderedDict()
         self._notices: set[tuple[str, int]] = set()
         self._new: dict[str, Seat] = {}
@@ -70,7 +61,7 @@ class Replicas:
         self._connected = False
         self._joined_at: float | None = None
         self._echo_at: float | None = None
-        self._beat_at = self._full_at = float("-inf")
+        self._beat_at = self._full_at = self._about_at = float("-inf")
         self._asks = False
         self._owes_full = False
 
@@ -96,6 +87,11 @@ class Replicas:
     def alive(self) -> list[str]:
         """The gateways that are alive, this one among them."""
         return sorted([self.gateway_id, *self._peers])
+
+    def described(self) -> list[dict[str, Any]]:
+        """What the status display shows of the gateways that are alive, each with its `gateway_id`."""
+        known = {gateway_id: peer.about for gateway_id, peer in self._peers.items()} | {self.gateway_id: self.about()}
+        return [{**about, "gateway_id": gateway_id} for gateway_id, about in sorted(known.items())]
 
     def heard(self, gateway_id: str) -> float:
         """When a gateway was last heard of; of this one, that is always now."""
@@ -161,7 +157,7 @@ class Replicas:
         for peer in self._peers.values():
             peer.heard = max(peer.heard, now)
 
-    def _peer(self, message: Message, now: float) -> _Peer | None:
+    def _peer(self, message: Message, now: float) -> Peer | None:
         """Who says this, if it counts."""
         gateway_id, incarnation = message.gateway_id, message.incarnation
         if self._void.get(gateway_id, 0) >= incarnation:
@@ -175,21 +171,21 @@ class Replicas:
                 return None
             if peer is None:
                 log.info("gateway_joined", gateway_id=gateway_id, incarnation=incarnation)
-            peer = self._peers[gateway_id] = _Peer(incarnation, now)
+            peer = self._peers[gateway_id] = Peer(incarnation, now)
         return peer if peer.incarnation == incarnation else None
 
-    def _take(self, message: Message, peer: _Peer, now: float) -> None:
+    def _take(self, message: Message, peer: Peer, now: float) -> None:
         match message:
             case Beat():
-                peer.may_tell = message.may_tell
+                peer.may_tell, peer.about = message.may_tell, message.about or peer.about
                 for gateway_id, incarnation in message.void:
                     if gateway_id == self.gateway_id and incarnation >= self.incarnation:
                         self._begin_anew(incarnation + 1)
                 if peer.applied is None or peer.applied < message.version:
-                    self._miss(peer)
+                    peer.miss()
             case Delta():
                 if peer.applied is None or message.version > peer.applied + 1:
-                    self._miss(peer)
+                    peer.miss()
                 elif message.version == peer.applied + 1:
                     peer.applied = message.version
                     self._apply(message)
@@ -208,24 +204,12 @@ class Replicas:
         for words in delta.words:
             self._roster.say(delta.gateway_id, words)
 
-    def _collect(self, full: Full, peer: _Peer) -> None:
-        if peer.applied is not None and full.version < peer.applied:
-            return
-        if peer.parts and next(iter(peer.parts.values())).version != full.version:
-            peer.parts.clear()
-        peer.parts[full.part] = full
-        if len(peer.parts) < full.parts:
-            return
-        parts = [peer.parts.pop(part) for part in sorted(peer.parts)]
-        peer.applied, peer.asked_at = full.version, None
-        words = (said for part in parts for said in part.words)
-        self._roster.replace(full.gateway_id, (seat for part in parts for seat in part.seats), words)
-        for part in parts:
-            self.on_told(part.told)
-
-    def _miss(self, peer: _Peer) -> None:
-        if peer.asked_at is None:
-            peer.asked_at = float("-inf")
+    def _collect(self, full: Full, peer: Peer) -> None:
+        if parts := peer.collect(full):
+            words = (said for part in parts for said in part.words)
+            self._roster.replace(full.gateway_id, (seat for part in parts for seat in part.seats), words)
+            for part in parts:
+                self.on_told(part.told)
 
     def _begin_anew(self, incarnation: int) -> None:
         """Others took this gateway for dead: its seats count from now."""
@@ -273,7 +257,10 @@ class Replicas:
             self._beat_at = max(self._beat_at + BEAT_SECONDS, now - BEAT_SECONDS / 2)
             void = sorted(self._notices)
             self._notices.clear()
-            yield Beat(**me, version=self._version, may_tell=may_tell, void=void)
+            about: dict[str, Any] = {}
+            if now - self._about_at >= ABOUT_SECONDS:
+                self._about_at, about = now, self.about()
+            yield Beat(**me, version=self._version, may_tell=may_tell, void=void, about=about)
 
     def _changes(self, me: dict[str, Any]) -> Iterator[Delta]:
         known = self._roster.words(self.gateway_id)

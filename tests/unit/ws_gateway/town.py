@@ -4,8 +4,9 @@ from collections import deque
 
 from services.ws_gateway.access import Identity
 from services.ws_gateway.frames import event_frame
-from services.ws_gateway.presence import Closing, Presence
+from services.ws_gateway.presence import Presence
 from services.ws_gateway.requests import Presence as Report
+from services.ws_gateway.seating import Closing
 from shared.messages.live import AgentPresence
 
 TICK = 0.1
