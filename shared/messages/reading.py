@@ -82,7 +82,8 @@ class GetTimeline(CommandData):
 
     `first_seq` is the number of the oldest event that is still kept, null when none is; `last_seq` the number of the
     session's last event. A page may be short, or empty, and have a `next`: few of the events it looked through were of
-    `types`. Events that were counted and are not recorded yet are waited for, up to `wait_s` seconds.
+    `types`. What happened in sidebars that the asker takes no part in is left out, unless an admin asks, so that
+    numbers may be missing. Events that were counted and are not recorded yet are waited for, up to `wait_s` seconds.
     """
 
     session_id: Id

@@ -33,14 +33,15 @@ class Timeline:
         if session is None:
             raise not_found("session", asked.session_id)
         after = store.Place(seq, cursor, timestamp or session.created)
-        page = await store.list_entries(tx, asked.session_id, asked.types, after, asked.limit)
+        viewer = None if command.by_admin else command.sender_agent_id
+        page = await store.list_entries(tx, asked.session_id, asked.types, viewer, after, asked.limit)
         # A page with another one behind it is whole, whatever is still missing at the end.
         if page.next is None or first_seq is None:
             recorded = await store.find_recorded(tx, asked.session_id, session.created)
             # What is missing of a quiet session is no longer kept, or was never here: it was imported.
             if page.next is None and (recorded.last_seq or 0) < session.last_seq and not session.quiet:
                 recorded = await self._wait(tx, asked.session_id, session, asked.wait_s)
-                page = await store.list_entries(tx, asked.session_id, asked.types, after, asked.limit)
+                page = await store.list_entries(tx, asked.session_id, asked.types, viewer, after, asked.limit)
             first_seq = recorded.first_seq
         return {
             "entries": [with_cursor(entry.body, entry.cursor) for entry in page.entries],

@@ -73,10 +73,11 @@ _RECORDED: LiteralString = f"""
 
 # The events after a place: a bounded number is looked through by events_by_session of the partitions between two
 # moments, merged; and of those that match, as many are taken as fit. Two events have one number only when somebody else
-# than a worker published one of them.
+# than a worker published one of them. What happens in a sidebar, and who is mentioned there, is for those who take part
+# in it; a viewer that is null may see all.
 _PAGE: LiteralString = f"""
     with page as (
-        select cursor, timestamp, session_seq, type, body from events
+        select cursor, timestamp, session_seq, type, routing_key, body from events
         where {_WITHIN} and session_seq >= %(seq)s and (session_seq, cursor) > (%(seq)s, %(cursor)s)
         order by session_seq, cursor limit %(looked_through)s
     ), matching as (
@@ -84,7 +85,16 @@ _PAGE: LiteralString = f"""
             row_number() over by_place as number,
             sum(pg_column_size(body)) over by_place - pg_column_size(body) as bytes_before,
             count(*) over () as matches
-        from page where %(types)s::text[] is null or type = any(%(types)s)
+        from page where (%(types)s::text[] is null or type = any(%(types)s))
+            and case
+                when %(viewer)s::text is null then true
+                when routing_key like 'sidebar.%%' then
+                    coalesce((body -> 'sidebar' -> 'participants')::jsonb ? %(viewer)s, false)
+                when type = 'mention_route' then
+                    coalesce(body ->> 'participants', '') = '' or body ->> 'agent_id' = %(viewer)s
+                    or (body -> 'participants')::jsonb ? %(viewer)s
+                else true
+            end
         window by_place as (order by session_seq, cursor)
     ), last as (
         select session_seq, cursor, timestamp from page order by session_seq desc, cursor desc limit 1
@@ -111,13 +121,18 @@ async def find_recorded(tx: Transaction, session_id: str, created: datetime) -> 
     return Recorded(row.first_seq, row.last_seq)
 
 
-async def list_entries(tx: Transaction, session_id: str, types: list[str] | None, after: Place, limit: int) -> Page:
-    """Up to `limit` events of these types after a place, in the order of their numbers."""
+async def list_entries(
+    tx: Transaction, session_id: str, types: list[str] | None, viewer: str | None, after: Place, limit: int
+) -> Page:
+    """Up to `limit` events of these types after a place, in the order of their numbers.
+
+    Those of sidebars that the viewer takes no part in are left out; None may see all.
+    """
     since = after.timestamp - _SKEW
     near = since + _NEAR
-    page = await _page(tx, session_id, types, after, limit, since, near)
+    page = await _page(tx, session_id, types, viewer, after, limit, since, near)
     if near < _soon() and (page.next is None or page.next.timestamp > near - _SKEW):
-        page = await _page(tx, session_id, types, after, limit, since, _soon())
+        page = await _page(tx, session_id, types, viewer, after, limit, since, _soon())
     return page
 
 
@@ -125,6 +140,7 @@ async def _page(
     tx: Transaction,
     session_id: str,
     types: list[str] | None,
+    viewer: str | None,
     after: Place,
     limit: int,
     since: datetime,
@@ -136,6 +152,7 @@ async def _page(
         "since": since,
         "until": until,
         "types": types,
+        "viewer": viewer,
         "seq": after.seq,
         "cursor": after.cursor,
         "looked_through": looked_through,
