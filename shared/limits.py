@@ -13,14 +13,14 @@ class Bucket:
         self.burst = self._left = burst
         self._at = time.monotonic() if now is None else now
 
-    def take(self, now: float | None = None) -> bool:
-        """Take one; false when there is none left."""
+    def take(self, now: float | None = None, *, count: float = 1) -> bool:
+        """Take one, or `count`; false, and nothing taken, when there are not as many left."""
         now = time.monotonic() if now is None else now
         self._left = min(self.burst, self._left + (now - self._at) * self.rate)
         self._at = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True
 
     @property

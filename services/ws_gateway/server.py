@@ -1,15 +1,17 @@
 """The listener: from a TCP connection to a WebSocket, on picows. Only this module and `sockets.py` know picows.
 
-Its `WSProtocol` is extended, not only used: the peer's address and a frame's announced size are needed earlier than the
-listener's callbacks have them.
+Its `WSProtocol` is extended, not only used: the peer's address and a frame's header are needed earlier than the
+listener's callbacks have them, and a request for events is none of its.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import aiofastnet
+from multidict import MultiMapping
 from picows import (
     WSAutoPingStrategy,
     WSUpgradeRequest,
@@ -20,9 +22,14 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from services.ws_gateway.access import SUBPROTOCOL, offered_protocols
 from services.ws_gateway.client import MAX_FRAME
+from services.ws_gateway.event_stream import PATH as EVENTS
+from services.ws_gateway.event_stream import EventStream, end
 from services.ws_gateway.gateway import Gateway
+from services.ws_gateway.http_head import END, MAX_HEAD, BadRequest, is_for, problem, read_head
 from services.ws_gateway.sizes import FrameSizes
 from services.ws_gateway.sockets import Socket
+from services.ws_gateway.state_page import PATH as STATE
+from shared.errors import Rejected, invalid
 from shared.logs import get_logger
 
 HANDSHAKE_SECONDS = 5.0
@@ -50,6 +57,8 @@ class Server:
         self.pages = pages
         # Until the ring is filled there is nothing true to tell a client.
         self.ready = ready
+        # Answers a request for the status display, given its head.
+        self.state_page: Callable[[bytes], Awaitable[bytes]] | None = None
         self.open_sockets = 0
         self.logger = _quiet()
         self._server: asyncio.Server | None = None
@@ -83,13 +92,20 @@ class _Protocol(WSProtocol):
         self._server = server
         self._sizes = FrameSizes(MAX_FRAME)
         self._view = memoryview(b"")
+        # The request's head, until it is whole; then it is a WebSocket, or a stream of events, or was answered.
+        self._head = bytearray()
+        self._answered = False
         self._client: Socket | None = None
+        self._stream: EventStream | None = None
+        self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._accepted = False
+        self._accepted_at = 0.0
         self.address = "?"
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self._accepted_at = time.monotonic()
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "local"
         gateway = self._server.gateway
@@ -105,36 +121,116 @@ class _Protocol(WSProtocol):
         self._server.open_sockets -= 1
         if self._timer:
             self._timer.cancel()
+        if self._stream:
+            self._stream.lost()
         super().connection_lost(error)
+
+    def pause_writing(self) -> None:
+        if self._stream:
+            self._stream.pause_writing()
+        else:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._stream:
+            self._stream.resume_writing()
+        else:
+            super().resume_writing()
 
     def get_buffer(self, hint: int) -> memoryview:
         self._view = super().get_buffer(hint)
         return self._view
 
     def buffer_updated(self, count: int) -> None:
-        if self._client is None:
-            super().buffer_updated(count)
-            return
-        sizes = self._sizes
-        sizes.feed(self._view[:count])
-        if not sizes.too_large:
-            super().buffer_updated(count)
-            return
-        # The frame is not handed on, so the same piece of the buffer takes whatever else comes.
-        self._client.too_large()
-        if sizes.close_seen:
-            self.transport.disconnect()
+        # What is not handed on stays out of picows' sight: the same piece of its buffer takes whatever else comes.
+        if self._client is not None:
+            self._take(self._client, count)
+        elif self._stream is not None:
+            self._stream.heard(count)
+        elif not self._answered:
+            self._read_head(count)
 
-    def _looked_up(self, request: WSUpgradeRequest) -> bool:
-        """Learn the client's own address from its proxy; false when that floods us with connections."""
+    def _take(self, client: Socket, count: int) -> None:
+        """Frames have come."""
+        sizes = self._sizes
+        if good := sizes.feed(self._view[:count]):
+            super().buffer_updated(good)
+        if sizes.fault:
+            client.fail(*sizes.fault)
+            if sizes.close_seen:
+                self.transport.disconnect()
+
+    def _read_head(self, count: int) -> None:
+        """A piece of the request's head has come."""
+        self._head += self._view[:count]
+        end = self._head.find(END) + len(END)
+        if end < len(END):
+            if len(self._head) > MAX_HEAD:
+                self._too_long()
+            return
+        self._answered = True
+        head, rest = bytes(self._head[:end]), bytes(self._head[end:])
+        self._head.clear()
+        if len(head) > MAX_HEAD:
+            self._too_long()
+        elif is_for(head, EVENTS.encode()):
+            self._stream_events(head)
+        elif is_for(head, STATE.encode()) and self._server.state_page:
+            self._task = asyncio.get_running_loop().create_task(self._answer_by(self._server.state_page(head)))
+        else:
+            self._hand_on(head)
+            if self._client is not None and rest:
+                # Frames sent before the handshake was answered.
+                self._hand_on(rest, self._client)
+
+    def _stream_events(self, data: bytes) -> None:
+        if self._timer:
+            self._timer.cancel()
+        wire = self.transport.underlying_transport
+        try:
+            head = read_head(data)
+        except BadRequest as fault:
+            end(wire, problem(invalid(str(fault)), {}, status=fault.status))
+            return
+        if not self._is_welcome(head.headers):
+            end(wire, problem(Rejected("rate_limited", "too many connections a second", retry_after=10), {}))
+            return
+        self._stream = EventStream(self._server.gateway, self.address, wire)
+        self._stream.open(head, ready=self._server.ready())
+
+    async def _answer_by(self, work: Awaitable[bytes]) -> None:
+        """Answer what is no WebSocket, and close."""
+        data = await work
+        wire = self.transport.underlying_transport
+        if not wire.is_closing():
+            end(wire, data)
+
+    def _hand_on(self, data: bytes, client: Socket | None = None) -> None:
+        while data:
+            view = self.get_buffer(-1)
+            count = min(len(view), len(data))
+            view[:count] = data[:count]
+            data = data[count:]
+            if client is None:
+                super().buffer_updated(count)
+            else:
+                self._take(client, count)
+
+    def _too_long(self) -> None:
+        self._answered = True
+        refusal = Rejected("too_large", f"the head of a request holds at most {MAX_HEAD} bytes")
+        end(self.transport.underlying_transport, problem(refusal, {}, status=431))
+
+    def _is_welcome(self, headers: MultiMapping[str]) -> bool:
+        """Take the client's own address from a proxy of ours; whether not too many connections came from there."""
         gateway = self._server.gateway
         if self.address not in gateway.proxies:
             return True
-        self.address = gateway.proxies.client(self.address, request.headers.getall("x-forwarded-for", []))
+        self.address = gateway.proxies.client(self.address, headers.getall("x-forwarded-for", []))
         return gateway.floods.source(self.address).connection()
 
     def _route(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-        if not self._looked_up(request):
+        if not self._is_welcome(request.headers):
             return _http(429, "text/plain; charset=utf-8", b"too many connections a second", **{"Retry-After": "10"})
         path = request.path.decode("ascii", "replace")
         name = path.partition("?")[0]
@@ -156,6 +252,7 @@ class _Protocol(WSProtocol):
             headers["Connection"] = "Upgrade"
         chosen = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if SUBPROTOCOL in offered_protocols(headers) else {}
         self._client = Socket(self._server.gateway, self.address, path, request, self._timer)
+        self._client.accepted_at = self._accepted_at
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(chosen), self._client)
 
 

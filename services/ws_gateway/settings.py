@@ -1,6 +1,6 @@
 """Settings of the gateway."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from services.ws_gateway.access import Limits
 from services.ws_gateway.addresses import TrustedProxies
@@ -11,6 +11,9 @@ from shared.settings import DoorSettings
 class GatewaySettings(DoorSettings):
     """What bounds the gateway, besides what every door is told."""
 
+    api_key: SecretStr = Field(
+        SecretStr(""), alias="SWITCHYARD_API_KEY", description="bootstrap API key; empty: only other keys may listen"
+    )
     max_connections: int = Field(20_000, alias="SWITCHYARD_GATEWAY_MAX_CONNECTIONS", ge=1)
     max_per_address: int = Field(10_000, alias="SWITCHYARD_GATEWAY_MAX_PER_ADDRESS", ge=1)
     max_unauthenticated: int = Field(1_000, alias="SWITCHYARD_GATEWAY_MAX_UNAUTHENTICATED", ge=1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
@@ -13,6 +14,8 @@ from services.ws_gateway.gateway import Gateway
 from shared.errors import invalid
 from shared.logs import get_logger
 
+# What a close frame without a code counts as.
+NO_STATUS = 1005
 # How long a client may take to answer a close frame; it may have to read what lies before it.
 CLOSING_SECONDS = 10.0
 # The transport's own buffer: above the one the client counts as slow, below the other no longer.
@@ -30,6 +33,8 @@ class Socket(WSListener):
         self, gateway: Gateway, address: str, path: str, request: WSUpgradeRequest, timer: asyncio.TimerHandle | None
     ) -> None:
         self.address = address
+        # On the monotonic clock, as the server knows it.
+        self.accepted_at = time.monotonic()
         self.write: Callable[[bytes], None] = _nowhere
         self._gateway = gateway
         self._path = path
@@ -73,24 +78,20 @@ class Socket(WSListener):
             self._on_frame(transport, frame)
         except Exception as fault:
             log.error("client_frame_failed", address=self.address, exc_info=fault)
-            self._close_client(BROKEN, "the gateway made a mistake; resume from cursor")
+            self.fail(BROKEN, "the gateway made a mistake; resume from cursor")
 
     def _on_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind, client = frame.msg_type, self._client
         if kind == WSMsgType.CLOSE:
-            if not self._closing:
-                transport.send_close(_answer_to(frame))
-            transport.disconnect()
+            self._on_close(transport, frame)
         elif client is None or self._closing or not client.counted():
             return
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._close_client(1002, "no extension was agreed on")
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:
             client.ponged(frame.get_payload_as_bytes())
         elif (kind == WSMsgType.CONTINUATION) != bool(self._parts):
-            self._close_client(1002, "a fragment is out of order")
+            self.fail(1002, "a fragment is out of order")
         else:
             if kind != WSMsgType.CONTINUATION:
                 self._is_text = kind == WSMsgType.TEXT
@@ -102,7 +103,7 @@ class Socket(WSListener):
             # An empty first fragment still opens a message.
             self._parts.append(text)
             if sum(map(len, self._parts)) > MAX_FRAME or len(self._parts) > MAX_FRAME // 16:
-                self.too_large()
+                self.fail(TOO_LARGE, f"a message holds at most {MAX_FRAME} bytes")
                 return
             if not frame.fin:
                 return
@@ -113,11 +114,19 @@ class Socket(WSListener):
         else:
             client.send(error(invalid("messages are text frames")))
 
-    def too_large(self) -> None:
-        """A message over the limit is coming."""
-        self._close_client(TOO_LARGE, f"a message holds at most {MAX_FRAME} bytes")
+    def _on_close(self, transport: WSTransport, frame: WSFrame) -> None:
+        if not self._closing:
+            # Nothing is heard or written behind the close frames (RFC 6455 §5.5.1).
+            self._closing = True
+            answer = _answer_to(frame)
+            code = int(frame.get_close_code())  # type: ignore[call-overload]
+            if self._client:
+                self._client.close(code or NO_STATUS, "")
+            transport.send_close(answer)
+        transport.disconnect()
 
-    def _close_client(self, code: int, reason: str) -> None:
+    def fail(self, code: int, reason: str) -> None:
+        """Something came that can't be taken."""
         if self._client:
             self._client.close(code, reason)
 
@@ -150,6 +159,13 @@ class Socket(WSListener):
         transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
         self._timer = asyncio.get_running_loop().call_later(CLOSING_SECONDS, transport.underlying_transport.abort)
 
+    def buffered(self) -> int:
+        """How many bytes the system has not taken yet."""
+        transport = self._transport
+        if transport is None or transport.is_disconnected:
+            return 0
+        return int(transport.underlying_transport.get_write_buffer_size())
+
     def hold(self, *, held: bool) -> None:
         """Stop reading what the client sends, or go on."""
         if self._transport and not self._transport.is_disconnected:
@@ -163,8 +179,11 @@ class Socket(WSListener):
 def _answer_to(frame: WSFrame) -> WSCloseCode:
     """The code to answer a close frame with: its own, if that may be sent at all (RFC 6455 §7.4)."""
     code = frame.get_close_code()
-    if code == WSCloseCode.NO_INFO:
+    if frame.payload_size == 0:
         return WSCloseCode.OK
+    if code == WSCloseCode.NO_INFO:
+        # picows knows a code 0, the RFC does not.
+        return WSCloseCode.PROTOCOL_ERROR
     return WSCloseCode.PROTOCOL_ERROR if code == WSCloseCode.ABNORMAL_CLOSURE else code
 
 
