@@ -14,6 +14,7 @@ from services.ws_gateway.entrance import MAX_WAITING, Entrance
 from services.ws_gateway.frames import error, message
 from services.ws_gateway.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.pulse import Pulse
+from services.ws_gateway.quality import Quality
 from services.ws_gateway.requests import (
     Ack,
     Authenticate,
@@ -55,6 +56,9 @@ class Link(Protocol):
     def hold(self, *, held: bool) -> None:
         """Stop reading what the client sends, or go on."""
 
+    def buffered(self) -> int:
+        """How many bytes the socket has not taken yet."""
+
 
 class Client:
     """What the gateway knows of one connection, and how it answers."""
@@ -67,6 +71,7 @@ class Client:
         self.reader = gateway.library.reader(self.connection, self.spawn)
         self.closing = False
         self.pulse = Pulse()
+        self.quality = Quality()
         self.received = 0
         # The connection it goes on with (at other replicas to be closed by whoever sees it seated), and whether the
         # next `subscribed` is to say so.
@@ -87,6 +92,8 @@ class Client:
         self._commands = 0
         self._held = False
         self._opened_at = time.monotonic()
+        # When its socket was accepted, on the monotonic clock.
+        self.accepted_at: float = getattr(link, "accepted_at", self._opened_at)
 
     def open(self, token: str | None) -> None:
         """The handshake is done; `token` is what it showed."""
@@ -167,6 +174,7 @@ class Client:
     def full(self) -> None:
         """The socket takes no more for now."""
         if not self.closing:
+            self.gateway.pacing.full(self, self._link.buffered())
             self.gateway.hub.pause(self.connection)
 
     def drained(self) -> None:
@@ -174,6 +182,7 @@ class Client:
         if self._held:
             self._held = False
             self._link.hold(held=False)
+        self.gateway.pacing.drained(self, self._link.buffered())
         self.gateway.hub.resume(self.connection)
 
     def beat(self) -> None:
@@ -221,6 +230,8 @@ class Client:
         if self._entrance.keeps(text):
             return
         self.received += 1
+        self.gateway.metrics.messages_in += 1
+        self.gateway.metrics.bytes_in += len(text)
         try:
             text.decode()
         except UnicodeDecodeError:

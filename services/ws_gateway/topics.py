@@ -133,6 +133,8 @@ def _ask(client: "Client", request: Request, claims: list[Claim], taste: Interes
         raise invalid(f"at most {MAX_PATTERNS} topics; {len(topics)} would be in force")
     if len(claims) > MAX_CLAIMS:
         raise Rejected("rate_limited", "older events are still coming for earlier requests; wait for them")
+    if isinstance(request, Taste):
+        client.gateway.pacing.wish(client, request)
     named = {} if request.message_id is None else {"correlation_id": request.message_id}
     filters = {"filters": taste.focus.told()} if taste.focus else {}
     in_force: dict[str, Any] = {**filters, "peripheral_awareness": taste.peripheral_awareness}

@@ -35,6 +35,7 @@ class Socket:
         self.written = b""
         self.closed: tuple[int, str] | None = None
         self.held = False
+        self.in_buffer = 0
 
     def write(self, data: bytes) -> None:
         assert self.closed is None
@@ -42,6 +43,9 @@ class Socket:
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code, reason
+
+    def buffered(self) -> int:
+        return self.in_buffer
 
     def hold(self, *, held: bool) -> None:
         self.held = held
