@@ -23,6 +23,7 @@ from services.ws_gateway.gossip import Gossip
 from services.ws_gateway.hub import Hub
 from services.ws_gateway.intake import Intake
 from services.ws_gateway.measures import Measures
+from services.ws_gateway.mentions import Mentions
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.outbound import Outbound
 from services.ws_gateway.pages import Pages
@@ -98,6 +99,7 @@ class App:
             self._url, name=NAME, gateway=self.gateway, intake=self.intake, publisher=self._publisher,
             query=self._query, told_is_known=lambda: self.follower.ready and self.follower.connected,
         )  # fmt: skip
+        self.mentions = Mentions(self.gateway, self.intake, self._query, outbound.command)
         self.shutdown = Shutdown(
             self.gateway_id,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
@@ -173,7 +175,7 @@ class App:
         log.info("started", port=port)
         works: list[Awaitable[None]] = [
             self._publisher.run(), self.follower.run(), self._keys.run(), self._beat(), self.gossip.run(),
-            *(work() for work in self.doors.works()),
+            *(work() for work in (*self.doors.works(), self.mentions.posting.run)),
         ]  # fmt: skip
         tasks = [asyncio.ensure_future(work) for work in works]
         settling = asyncio.ensure_future(self._settle())
@@ -208,7 +210,7 @@ class App:
                 await self.commands.finished()
         await self.gateway.shut_down(*self._farewell, CLOSE_GRACE_SECONDS)
         self.doors.audit.note("shutdown", None, self.gateway_id, self._farewell[1])
-        await self.doors.finish(FAREWELL_SECONDS)
+        await asyncio.gather(self.doors.finish(FAREWELL_SECONDS), self.mentions.posting.finish(FAREWELL_SECONDS))
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -464,10 +464,11 @@ class ArchiveIdleSidebars(CommandData):
 
 @command("sidebar", result={"mentions": list[KeptMention]}, reads=True, public=False)
 class ListMentions(CommandData):
-    """The mentions that have not reached an agent yet, the oldest first."""
+    """The mentions that have not reached an agent yet, the oldest first; those after one that is still among them."""
 
     agent_id: Id
     limit: Limit = 500
+    after: Id | None = None
 
 
 @command("sidebar", result={"reached": int}, public=False, needs_session=False)

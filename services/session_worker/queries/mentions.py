@@ -12,7 +12,7 @@ from shared.messages.sidebar import ListMentions
 async def list_mentions(tx: Transaction, command: Command) -> dict[str, Any]:
     """The mentions that have not reached an agent yet, in the order in which they were made."""
     asked: ListMentions = command.data
-    return {"mentions": await store.mentions.list_mentions(tx, asked.agent_id, asked.limit)}
+    return {"mentions": await store.mentions.list_mentions(tx, asked.agent_id, asked.limit, asked.after)}
 
 
 QUERIES: dict[str, QueryHandler] = {"list_mentions": list_mentions}

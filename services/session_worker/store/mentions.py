@@ -44,8 +44,13 @@ _DELETE = text("""
     ))
 """)
 
-# What waits for an agent, in the order in which it was made; by mentions_of_agent.
-_LIST = text(f"select {_COLUMNS} from mentions where agent_id = :agent_id order by number limit :limit")  # noqa: S608
+# What waits for an agent, in the order in which it was made; by mentions_of_agent. All of it, when what it is to follow
+# waits no more.
+_LIST = text(f"""
+    select {_COLUMNS} from mentions where agent_id = :agent_id and number > coalesce(
+        (select number from mentions where mention_id = :after and agent_id = :agent_id), 0
+    ) order by number limit :limit
+""")  # noqa: S608
 
 # A small batch of mentions past their week, by mentions_by_age.
 _EXPIRE = text("""
@@ -77,9 +82,9 @@ async def delete_mentions(tx: Transaction, mention_ids: Sequence[str]) -> int:
     return (await tx.execute(_DELETE, {"ids": list(mention_ids)})).rowcount
 
 
-async def list_mentions(tx: Transaction, agent_id: str, limit: int) -> list[KeptMention]:
-    """Up to `limit` mentions that wait for an agent, the oldest first."""
-    rows = await tx.execute(_LIST, {"agent_id": agent_id, "limit": limit})
+async def list_mentions(tx: Transaction, agent_id: str, limit: int, after: str | None) -> list[KeptMention]:
+    """Up to `limit` mentions that wait for an agent, the oldest first; after one of them, if that still waits."""
+    rows = await tx.execute(_LIST, {"agent_id": agent_id, "limit": limit, "after": after})
     return [KeptMention(**{**row._mapping, "created": rfc3339(row.created)}) for row in rows]
 
 

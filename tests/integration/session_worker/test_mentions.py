@@ -47,6 +47,9 @@ def test_mentions_are_listed_in_the_order_in_which_they_were_made(worker):
         mention(worker, "ada", message=each)
     assert waiting(worker, "ada") == told
     assert [each["message"] for each in worker.ask("list_mentions", agent_id="ada", limit=2)["mentions"]] == told[:2]
+    whole = worker.ask("list_mentions", agent_id="ada")["mentions"]
+    assert worker.ask("list_mentions", agent_id="ada", after=whole[1]["mention_id"])["mentions"] == whole[2:]
+    assert worker.ask("list_mentions", agent_id="ada", after="gone")["mentions"] == whole
     assert waiting(worker, "bob") == []
 
 
