@@ -82,6 +82,7 @@ class Gateway:
         # Told of each client that goes on with a connection that is not here, and of that one's id.
         self.on_took_over: list[Callable[[Client, str], None]] = []
         self._seated: dict[str, Client] = {}
+        self._agents: dict[str, dict[Client, None]] = {}
         # Why no more connections are taken; empty: they are.
         self.ending = ""
         self._empty = asyncio.Event()
@@ -144,6 +145,10 @@ class Gateway:
         """The client with this connection, if it is here."""
         return self._seated.get(connection_id)
 
+    def of_agent(self, agent_id: str) -> list[Client]:
+        """An agent's connections to this gateway."""
+        return list(self._agents.get(agent_id, ()))
+
     def take_over(self, client: Client, connection_id: str) -> None:
         """A client goes on with another connection, which is closed; its seat is free at once."""
         old = self._seated.get(connection_id)
@@ -167,6 +172,7 @@ class Gateway:
         client.identity = identity
         self.hub.seat(client.connection, identity.agent_id, is_admin=identity.is_admin)
         self._seated[client.id] = client
+        self._agents.setdefault(identity.agent_id, {})[client] = None
         self.metrics.connections.labels(identity.permission).inc()
 
     def release(self, client: Client, code: int) -> None:
@@ -176,6 +182,9 @@ class Gateway:
         if not self.places.total:
             self._empty.set()
         if client.identity:
+            of_agent = self._agents.get(client.identity.agent_id, {})
+            if of_agent.pop(client, True) is None and not of_agent:
+                del self._agents[client.identity.agent_id]
             self.metrics.connections.labels(client.identity.permission).dec()
             for tell in self.on_released:
                 tell(client)

@@ -106,7 +106,7 @@ class Presence:
 
     def said(self, agent_id: str, request: Request) -> None:
         """An agent tells of itself; what it leaves out stays as it was."""
-        known = self._words(agent_id)
+        known = self.words(agent_id)
         if known is None:
             return
         given = {
@@ -120,22 +120,22 @@ class Presence:
 
     def is_active(self, agent_id: str, active: bool) -> None:
         """Whether anything has come from an agent of this gateway lately."""
-        known = self._words(agent_id)
+        known = self.words(agent_id)
         if known is not None and known.is_active != active:
             self.replicas.say(msgspec.structs.replace(known, is_active=active))
 
     def takes_part(self, agent_id: str, sidebars: tuple[str, ...]) -> None:
         """The open sidebars an agent of this gateway is a participant of, as far as is known."""
-        known = self._words(agent_id)
+        known = self.words(agent_id)
         if known is not None and known.sidebars != sidebars[:MAX_SIDEBARS]:
             self.replicas.say(msgspec.structs.replace(known, sidebars=sidebars[:MAX_SIDEBARS]))
 
     def sidebars_of(self, agent_id: str) -> tuple[str, ...] | None:
         """Those it is known here to take part in; None when it is not at this gateway."""
-        known = self._words(agent_id)
+        known = self.words(agent_id)
         return None if known is None else known.sidebars
 
-    def _words(self, agent_id: str) -> Words | None:
+    def words(self, agent_id: str) -> Words | None:
         """What is known here of an agent of this gateway, brought up to what it last said elsewhere."""
         agent = self.roster.agents.get(agent_id)
         own = None if agent is None else agent.words.get(self.gateway_id)
@@ -248,15 +248,20 @@ class Presence:
         """The gateways that are alive, as each describes itself (`replicas.about`), by id."""
         return self.replicas.described()
 
-    def agents(self, health: Callable[[str], int | None] = lambda agent_id: None) -> list[dict[str, Any]]:
+    def agents(
+        self,
+        health: Callable[[str], int | None] = lambda agent_id: None,
+        *,
+        only: str | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
         """Everyone who is connected, at any gateway, by id; `health` scores an agent's connection (0-100), if known.
 
-        Each is what `readiness.described` gives.
+        Each is what `readiness.described` gives. `only`: that agent, if it is connected; `limit`: the first so many.
         """
-        return [
-            described(agent, self.load(agent_id), health(agent_id))
-            for agent_id, agent in sorted(self.roster.agents.items())
-        ]
+        agents = self.roster.agents
+        names = sorted(agents)[:limit] if only is None else [only] if only in agents else []
+        return [described(agents[name], self.load(name), health(name)) for name in names]
 
 
 def _unique(given: list[str] | None) -> tuple[str, ...] | None:

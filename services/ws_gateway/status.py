@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -25,10 +25,21 @@ REFRESH_SECONDS = 5.0
 MOST_AGENTS, MOST_PROBLEMS = 1_000, 100
 # Who names this topic is sent the display; a pattern that merely matches it does not bring it.
 TOPIC = "system.gateway"
+# How long the figures of the sidebars are waited for.
+SIDEBARS_SECONDS = 2.0
 # Below this health a connection is among the problems.
 UNWELL = 60
 
 log = get_logger()
+
+
+class Agents(Protocol):
+    """`Presence.agents`."""
+
+    def __call__(
+        self, health: Callable[[str], int | None], *, only: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Those who are connected, or one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ class Sources:
     troubles: Callable[[Client], list[str]]
     about: Callable[[Client], dict[str, Any]]
     gateways: Callable[[], list[dict[str, Any]]]
-    agents: Callable[[], list[dict[str, Any]]]
+    agents: Agents
     sidebars: Callable[[], Awaitable[bytes]]
 
 
@@ -55,6 +66,9 @@ class _Look:
     gateway: dict[str, Any]
     # Health, connection id and client, the least healthy first.
     rows: list[tuple[int, str, Client]]
+    # Of each agent the health of its best connection here.
+    healths: dict[str, int]
+    agents: list[dict[str, Any]] | None = None
     sidebars: JsonText | None = None
     views: dict[Viewer, bytes] = field(default_factory=dict)
 
@@ -90,38 +104,57 @@ class Status:
     async def answer(self, identity: Identity, data: dict[str, Any]) -> dict[str, Any]:
         """What a client's `get_state` without a session is answered. Raises `Rejected`."""
         identity.caller.require("read")
-        viewer = Viewer.of_identity(identity)
+        return await self.ask(Viewer.of_identity(identity), read_asked(data))
+
+    async def ask(self, viewer: Viewer, asked: Asked) -> dict[str, Any]:
+        """The display as this viewer may see it, with the sidebars' figures for admins. Raises `Rejected`."""
         if viewer.is_admin:
             await self._ask_sidebars()
-        return self.view(viewer, read_asked(data))
+        return self.view(viewer, asked)
 
     def view(self, viewer: Viewer, asked: Asked) -> dict[str, Any]:
         """The display as this viewer may see it. Raises `Rejected` for a cursor that is none."""
         look = self._look()
-        rows = look.rows if viewer.is_admin else [row for row in look.rows if _owns(viewer, row[2])]
-        rows = [row for row in rows if not row[2].closing]
+        rows = [row for row in self._rows(look, viewer) if not row[2].closing]
         after = position(asked.cursor)
         page = [row for row in rows if row[:2] > after][: asked.limit + 1]
         more, page = len(page) > asked.limit, page[: asked.limit]
-        agents = self._sources.agents()
-        if not viewer.is_admin:
-            agents = [agent for agent in agents if agent["agent_id"] == viewer.agent_id]
         return {
             "gateway": look.gateway,
             "gateways": self._sources.gateways() or [self.summary()],
-            "agents": agents[:MOST_AGENTS],
+            "agents": self._agents(look, viewer),
             "connections": [self._connection(health, client, viewer) for health, _, client in page],
             "next": f"{page[-1][0]}.{page[-1][1]}" if more else None,
             "sidebars": look.sidebars if viewer.is_admin else None,
             "problems": [self._problem(row[0], row[2]) for row in rows[:MOST_PROBLEMS] if row[0] < UNWELL],
         }  # fmt: skip
 
+    def _rows(self, look: _Look, viewer: Viewer) -> list[tuple[int, str, Client]]:
+        if viewer.is_admin:
+            return look.rows
+        if viewer.agent_id is None:
+            return [row for row in look.rows if row[2].identity and viewer.owns(row[2].identity)]
+        # They are few, and who has just come in sees that.
+        own = self._gateway.of_agent(viewer.agent_id)
+        return sorted((self._sources.health(client), client.id, client) for client in own)
+
+    def _agents(self, look: _Look, viewer: Viewer) -> list[dict[str, Any]]:
+        if not viewer.is_admin:
+            return [] if viewer.agent_id is None else self._sources.agents(look.healths.get, only=viewer.agent_id)
+        if look.agents is None:
+            look.agents = self._sources.agents(look.healths.get, limit=MOST_AGENTS)
+        return look.agents
+
     def summary(self) -> dict[str, Any]:
-        """This gateway in a few numbers, as its replicas show it."""
-        gateway = self._look().gateway
+        """This gateway in a few numbers, as its replicas show it; costs nothing."""
         return {
-            name: gateway[name]
-            for name in ("gateway_id", "started", "cursor", "connections_total", "slow", "memory_bytes", "cpu")
+            "gateway_id": self._id,
+            "started": rfc3339(self._started),
+            "cursor": self._gateway.hub.cursor,
+            "connections_total": self._gateway.places.total,
+            "slow": self._gateway.hub.slow,
+            "memory_bytes": self._process.memory_info().rss,
+            "cpu": self._cpu_share(self._clock()),
         }
 
     def beat(self) -> None:
@@ -144,7 +177,7 @@ class Status:
             self._pushing = asyncio.get_running_loop().create_task(self._push(fresh))
 
     def _listeners(self) -> list[Client]:
-        connections = set(self._gateway.hub.named(TOPIC))
+        connections = set(self._gateway.hub.directory.named(TOPIC))
         return [client for client in self._gateway.clients if client.connection in connections] if connections else []
 
     async def _push(self, listeners: list[Client]) -> None:
@@ -167,7 +200,8 @@ class Status:
         if look.sidebars is not None:
             return
         try:
-            look.sidebars = JsonText(await self._sources.sidebars())
+            async with asyncio.timeout(SIDEBARS_SECONDS):
+                look.sidebars = JsonText(await self._sources.sidebars())
         except (Rejected, BusError, TimeoutError) as fault:
             log.info("sidebar_stats_unknown", reason=str(fault) or "no answer")
 
@@ -182,13 +216,16 @@ class Status:
         kinds: Counter[str] = Counter()
         permissions: Counter[str] = Counter()
         rows = []
+        healths: dict[str, int] = {}
         clients = self._gateway.clients
         health = self._sources.health
         for client in clients:
             if (identity := client.identity) is not None and not client.closing:
                 kinds[identity.kind] += 1
                 permissions[identity.permission] += 1
-                rows.append((health(client), client.id, client))
+                score = health(client)
+                rows.append((score, client.id, client))
+                healths[identity.agent_id] = max(score, healths.get(identity.agent_id, 0))
         rows.sort(key=lambda row: row[:2])
         hub = self._gateway.hub
         gateway = {
@@ -197,7 +234,7 @@ class Status:
             "uptime_s": round(now - self._started_at, 1),
             "epoch": self._gateway.epoch,
             "cursor": hub.cursor,
-            "connections_total": len(clients),
+            "connections_total": len(rows),
             "by_kind": {"human": kinds["human"], "agent": kinds["agent"]},
             "by_permission": {"observer": permissions["observer"], "active": permissions["active"]},
             "slow": hub.slow,
@@ -209,7 +246,7 @@ class Status:
             "memory_bytes": self._process.memory_info().rss,
             "cpu": self._cpu_share(now),
         }
-        return _Look(now, gateway, rows)
+        return _Look(now, gateway, rows, healths)
 
     def _cpu_share(self, now: float) -> float:
         """How much of one core the process has used since the last look."""
@@ -230,11 +267,9 @@ class Status:
             "permission": identity.permission,
             "connected_at": _made_at(client.id),
             "health": health,
-            "queue_depth": len(connection.backlog),
             "dropped": connection.backlog.dropped,
             "messages_in": client.received,
             "messages_out": connection.sent,
-            "subscriptions": len(client.reader.topics()),
             **self._sources.about(client),
         }
         return {**about, "address": client.address} if viewer.is_admin else about
@@ -243,10 +278,6 @@ class Status:
         assert client.identity is not None
         why = "; ".join(self._sources.troubles(client)) or "it was worse a moment ago"
         return f"{client.identity.agent_id} ({client.identity.permission}, {client.id}): health {health} of 100: {why}"
-
-
-def _owns(viewer: Viewer, client: Client) -> bool:
-    return client.identity is not None and viewer.owns(client.identity)
 
 
 def _made_at(connection_id: str) -> str:

@@ -1,40 +1,50 @@
-"""How well a connection is, from 0 to 100, and what is wrong with it, in words. Free of I/O."""
+"""What the status display tells of one connection, and what is wrong with it, in words."""
 
 from typing import Any
 
 from services.ws_gateway.client import Client
+from services.ws_gateway.pacing import described as quality_of
+from services.ws_gateway.pacing import health, waiting
+from services.ws_gateway.quality import GOOD_PING_MS
+from services.ws_gateway.replay import lasting_interest
 
-# What an unanswered ping, a full backlog and the worst ping time take from 100.
-PER_UNANSWERED, FULL_BACKLOG, SLOW_PING = 30, 40, 20
-WORST_PING_MS = 2_000.0
+__all__ = ["about", "health", "troubles"]
 
-
-def health(client: Client) -> int:
-    """0 to 100."""
-    pulse, backlog = client.pulse, client.connection.backlog
-    left = 100.0 - PER_UNANSWERED * max(0, pulse.unanswered - 1)
-    left -= SLOW_PING * min(1.0, (pulse.ping_ms or 0.0) / WORST_PING_MS)
-    if client.connection.paused:
-        left -= 10 + FULL_BACKLOG * len(backlog) / 200
-    return max(0, round(left))
-
-
-def troubles(client: Client) -> list[str]:
-    """What is wrong, in words."""
-    found = []
-    pulse, backlog = client.pulse, client.connection.backlog
-    if pulse.unanswered > 1:
-        found.append(f"{pulse.unanswered - 1} pings not answered")
-    if client.connection.paused:
-        found.append(f"its socket is full, {len(backlog)} messages wait")
-    if backlog.dropped:
-        found.append(f"{backlog.dropped} messages dropped")
-    if (pulse.ping_ms or 0.0) >= WORST_PING_MS / 4:
-        found.append(f"a ping takes {pulse.ping_ms:.0f} ms")
-    return found
+_SLOW = {
+    "drain": "it takes less than comes",
+    "stalled": "its socket has been full for seconds",
+    "ping": "its pings take too long",
+}
 
 
 def about(client: Client) -> dict[str, Any]:
-    """What else is known of a connection."""
-    ping = client.pulse.ping_ms
-    return {"ping_ms": None if ping is None else round(ping, 1), "mode": "everything", "slow_lane": None}
+    """A connection of somebody who has shown who it is, in figures."""
+    quality = quality_of(client)
+    interest = lasting_interest(client.reader.claims())
+    words = client.gateway.presence.words(client.identity.agent_id) if client.identity else None
+    return {
+        "ping_ms": quality["mean_ping_ms"],
+        "bytes_s": quality["bytes_s"],
+        "queue_depth": waiting(client),
+        "subscriptions": len(interest.topics),
+        "mode": interest.mode,
+        "slow": quality["slow"],
+        "slow_lane": quality["slow_lane"],
+        "specialties": list(words.specialties) if words else [],
+    }
+
+
+def troubles(client: Client) -> list[str]:
+    """What is wrong with a connection, worst first."""
+    found = []
+    if unanswered := max(0, client.pulse.unanswered - 1):
+        found.append(f"{unanswered} ping{'s' * (unanswered > 1)} not answered")
+    if client.quality.slow:
+        found.append(_SLOW.get(client.quality.slow, client.quality.slow))
+    if count := waiting(client):
+        found.append(f"{count} of {client.connection.backlog.max_events} events wait")
+    if dropped := client.connection.backlog.dropped:
+        found.append(f"{dropped} events dropped so far")
+    if (ping := client.quality.mean_ping_ms) is not None and ping > GOOD_PING_MS:
+        found.append(f"a ping takes {ping:.0f} ms")
+    return found

@@ -35,13 +35,16 @@ class Watched:
                 troubles=lambda client: ["its socket is full"],
                 about=vitals.about,
                 gateways=list,
-                agents=lambda: [{"agent_id": name, "status": "online"} for name in ("ana", "ben")],
+                agents=self._agents,
                 sidebars=self._sidebars,
             ),
             events_in=lambda: 7,
             every=5.0,
             clock=lambda: self.time,
         )
+
+    def _agents(self, health: Any, *, only: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        return [{"agent_id": name, "health": health(name)} for name in ("ana", "ben") if only in (None, name)]
 
     async def _sidebars(self) -> bytes:
         self.asked += 1
@@ -110,6 +113,7 @@ async def test_who_is_no_admin_sees_its_own_connections_and_totals_only() -> Non
     assert view["sidebars"] is None
     assert view["gateway"]["connections_total"] == 2
     assert watched.view()["connections"][0]["address"] == "1.2.3.4"
+    assert [agent["health"] for agent in watched.view()["agents"]] == [10, 20]
 
 
 async def test_a_key_that_reads_sees_the_connections_it_has_let_in() -> None:
