@@ -160,6 +160,9 @@ class Resumption:
         assert identity is not None
         if isinstance(request, Taste):
             client.taste = {**client.taste, **taste_of(request)}
+            if mode != "focused":
+                # Another mode has no filters, and takes none.
+                client.taste.pop("filters", None)
         self._audit.note("subscribe", identity, client.id)
         resumed, client.tells_resumed = client.tells_resumed, None
         named = {} if resumed is None else {"resumed": resumed}
@@ -235,8 +238,9 @@ def _subscribe(client: "Client", identity: Identity, request: Resume | Subscribe
         topics.on_unsubscribe(client, identity, Unsubscribe(message_id=request.message_id, topics=[]))
         return
     mode = (given.mode if given else None) or wants.mode
+    taste = {name: value for name, value in wants.taste.items() if name != "filters" or mode == "focused"}
     whole = msgspec.convert(
-        {**wants.taste, "type": "subscribe", "topics": asked, "mode": mode, "since": request.since}, Subscribe
+        {**taste, "type": "subscribe", "topics": asked, "mode": mode, "since": request.since}, Subscribe
     )
     if given:
         own = {name: value for name in _TASTE if (value := getattr(given, name)) is not None}

@@ -178,6 +178,25 @@ async def test_subscribing_with_a_token_adds_what_the_old_connection_had(house: 
     assert "resumed" in answer
 
 
+async def test_the_mode_and_its_filters_go_on_too(house: House) -> None:
+    old = house.come()
+    old.say("subscribe", topics=["a.*"], mode="focused", filters={"words": ["clock"]}, peripheral_awareness=False)
+    (answer,) = old.say("subscribe", topics=["b.*"])
+    old.client.gone(1006)
+    new = house.come()
+    answer = await ask(new, "resume", resume_token=answer["resume_token"])
+    assert (answer["topics"], answer["mode"], answer["peripheral_awareness"]) == (["a.*", "b.*"], "focused", False)
+    assert answer["filters"]["words"] == ["clock"]
+    new.client.gone(1006)
+    third = house.come()
+    everything = {"mode": "everything", "peripheral_awareness": True}
+    answer = await ask(third, "subscribe", topics=["c"], resume_token=answer["resume_token"], **everything)
+    assert (answer["topics"], answer["mode"]) == (["a.*", "b.*", "c"], "everything")
+    third.client.gone(1006)
+    fourth = house.come()
+    assert (await ask(fourth, "resume", resume_token=answer["resume_token"]))["mode"] == "everything"
+
+
 async def test_the_first_token_of_a_connection_resumes_nothing_but_the_seat(house: House) -> None:
     old = house.enter(token())
     (hello,) = old.socket.read()
