@@ -136,6 +136,11 @@ class Replicas:
         except ValueError as fault:
             log.warning("gossip_unreadable", reason=str(fault)[:200], bytes=len(body))
             return
+        if isinstance(message, Beat):
+            # Also from one that is void here: two that take each other for dead would else never hear of it.
+            for gateway_id, incarnation in message.void:
+                if gateway_id == self.gateway_id and incarnation >= self.incarnation:
+                    self._begin_anew(incarnation + 1)
         if message.gateway_id == self.gateway_id:
             self._hear_myself(message, now)
         elif (peer := self._peer(message, now)) is not None:
@@ -178,9 +183,6 @@ class Replicas:
         match message:
             case Beat():
                 peer.may_tell, peer.about = message.may_tell, message.about or peer.about
-                for gateway_id, incarnation in message.void:
-                    if gateway_id == self.gateway_id and incarnation >= self.incarnation:
-                        self._begin_anew(incarnation + 1)
                 if peer.applied is None or peer.applied < message.version:
                     peer.miss()
             case Delta():
