@@ -53,6 +53,15 @@ WAITS = (OPENED, REGISTERED, DELEGATED)
 HELD = (*WAITS, CLAIMED)
 LEASE = {"task_id": "$task", "lease_token": "$lease"}
 COPY = Step("create_session", {"session_id": "$copy"})
+ASIDE = Step(
+    "spawn_sidebar",
+    {
+        "session_id": "$session", "sidebar_id": "$own", "participants": ["claude", "ada"], "task_description": "Why?",
+        "success_criteria": "It passes", "data_refs": {"log": 1},
+    },
+)  # fmt: skip
+SAID = Step("post_to_sidebar", {"sidebar_id": "$own", "text": "@ada the clock is mocked twice"})
+PAUSED = Step("pause_sidebar", {"sidebar_id": "$own"})
 KEY = Step("create_key", {"name": "$own", "scopes": ["read"]})
 
 
@@ -116,6 +125,23 @@ SCENARIOS: dict[str, Scenario] = {
     # Agents
     "register_agent": Scenario(data={"name": "$own", "type": "reviewer", "capabilities": ["review"]}),
     "list_agents": Scenario(finds=("agents",)),
+    # Sidebars
+    "spawn_sidebar": Scenario(
+        (OPENED,),
+        {**COMMANDS["spawn_sidebar"].example, "session_id": "$session", "sidebar_id": "$own"},
+    ),
+    "get_sidebar": Scenario((OPENED, ASIDE, SAID), {"sidebar_id": "$own"}),
+    "list_sidebars": Scenario((OPENED, ASIDE), {"session_id": "$session", "status": "active"}, finds=("sidebars",)),
+    "post_to_sidebar": Scenario((OPENED, ASIDE), {**COMMANDS["post_to_sidebar"].example, "sidebar_id": "$own"}),
+    "set_sidebar_status": Scenario((OPENED, ASIDE), {**COMMANDS["set_sidebar_status"].example, "sidebar_id": "$own"}),
+    "pause_sidebar": Scenario((OPENED, ASIDE), {**COMMANDS["pause_sidebar"].example, "sidebar_id": "$own"}),
+    "resume_sidebar": Scenario((OPENED, ASIDE, PAUSED), {"sidebar_id": "$own", "reason": "it is back"}),
+    "fork_sidebar": Scenario((OPENED, ASIDE, SAID), {"sidebar_id": "$own", "reason": "it fails again"}),
+    "merge_sidebar": Scenario((OPENED, ASIDE, SAID), {**COMMANDS["merge_sidebar"].example, "sidebar_id": "$own"}),
+    "archive_sidebar": Scenario((OPENED, ASIDE), {"sidebar_id": "$own", "reason": "kept for the next time"}),
+    "report_test_result": Scenario((OPENED, ASIDE), {**COMMANDS["report_test_result"].example, "sidebar_id": "$own"}),
+    "report_waiting": Scenario((OPENED, ASIDE), {**COMMANDS["report_waiting"].example, "sidebar_id": "$own"}),
+    "sidebar_stats": Scenario((OPENED, ASIDE), {"session_id": "$session", "hours": 1}),
     # What admins do
     "import_session": Scenario(),
     "import_records": Scenario(

@@ -34,11 +34,11 @@ def doors(stack: Stack) -> Iterator[Doors]:
 
 @pytest.fixture(scope="module")
 def socket(stack: Stack, doors: Doors) -> Iterator[ClientConnection]:
-    """A WebSocket that may write."""
+    """A WebSocket of an admin that may write."""
     with connect(
         doors.gateway_url,
         subprotocols=["switchyard.v1"],  # type: ignore[list-item]
-        additional_headers={"Authorization": f"Bearer {doors.token(permission='active')}"},
+        additional_headers={"Authorization": f"Bearer {doors.token(permission='active', kind='human')}"},
         max_size=None,
     ) as socket:
         assert json.loads(socket.recv(timeout=10))["type"] == "connected"
