@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from services.ws_gateway import vitals
 from services.ws_gateway.client import GOING_AWAY
 from services.ws_gateway.commands import Commands
+from services.ws_gateway.curator import Curator, posting_of
 from services.ws_gateway.doors import Doors
 from services.ws_gateway.follower import Follower
 from services.ws_gateway.gateway import RESTART, Gateway
@@ -100,6 +101,8 @@ class App:
             query=self._query, told_is_known=lambda: self.follower.ready and self.follower.connected,
         )  # fmt: skip
         self.mentions = Mentions(self.gateway, self.intake, self._query, outbound.command)
+        self._unacknowledged = posting_of(outbound.event)
+        self.curator = Curator(self.gateway, self._unacknowledged.add, sender=NAME, ack_s=settings.ack_s)
         self.shutdown = Shutdown(
             self.gateway_id,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
@@ -175,7 +178,7 @@ class App:
         log.info("started", port=port)
         works: list[Awaitable[None]] = [
             self._publisher.run(), self.follower.run(), self._keys.run(), self._beat(), self.gossip.run(),
-            *(work() for work in (*self.doors.works(), self.mentions.posting.run)),
+            *(work() for work in (*self.doors.works(), self.mentions.posting.run, self._unacknowledged.run)),
         ]  # fmt: skip
         tasks = [asyncio.ensure_future(work) for work in works]
         settling = asyncio.ensure_future(self._settle())
@@ -210,7 +213,8 @@ class App:
                 await self.commands.finished()
         await self.gateway.shut_down(*self._farewell, CLOSE_GRACE_SECONDS)
         self.doors.audit.note("shutdown", None, self.gateway_id, self._farewell[1])
-        await asyncio.gather(self.doors.finish(FAREWELL_SECONDS), self.mentions.posting.finish(FAREWELL_SECONDS))
+        postings = (self.mentions.posting, self._unacknowledged)
+        await asyncio.gather(*(part.finish(FAREWELL_SECONDS) for part in (self.doors, *postings)))
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()

@@ -63,6 +63,9 @@ class Link(Protocol):
 class Client:
     """What the gateway knows of one connection, and how it answers."""
 
+    # Whether it can send `ack` at all.
+    acknowledges = True
+
     def __init__(self, gateway: "Gateway", link: Link) -> None:
         self.id = new_id()
         self.identity: Identity | None = None

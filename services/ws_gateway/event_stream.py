@@ -105,6 +105,7 @@ class EventStream:
         try:
             identity = who_asks(self._gateway, head)
             request = subscription(head)
+            client.acknowledges = False
             client.enter(identity)
             if client.closing:
                 return
