@@ -4,7 +4,7 @@ After the heat map of the memory design: focus areas, hot zones, emerging patter
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import combinations
@@ -62,13 +62,24 @@ class _Zone:
         self.last = max(self.last or activity.at, activity.at)
 
 
-def drawn(activities: Sequence[Activity], *, agent_id: str, hours: int, now: datetime) -> HeatMap:
-    """The map of what happened in so many hours, as one agent should see it."""
+def drawn(
+    activities: Sequence[Activity], *, agent_id: str, hours: int, now: datetime, looks_at: Collection[str] = ()
+) -> HeatMap:
+    """The map of what happened in so many hours, as one agent should see it.
+
+    `looks_at`: names of tags, types and keys that are its focus too, whoever writes to them.
+    """
     half_life = hours / HALF_LIVES
     heats = [0.5 ** (max(0.0, (now - each.at).total_seconds()) / 3600 / half_life) for each in activities]
-    zones, focus = _zones(activities, heats), _zones(activities, heats, agent_id)
+    everything = _everything(activities, heats)
+    zones, own = _areas(everything), _areas(_everything(activities, heats, agent_id))
+    # What it looks at it sees whole, be it one update of a key.
+    named = frozenset(looks_at)
+    watched = {topic: zone for topic, zone in everything.items() if topic[1] in named}
+    focus = own | watched
     patterns = _patterns(activities, heats)
-    blind = _blind_spots(activities, zones, focus)
+    blind = _blind_spots(activities, zones, focus, own)
+    quiet = sorted(named - {name for _, name in watched})
     return HeatMap(
         hours=hours,
         half_life_hours=half_life,
@@ -78,17 +89,23 @@ def drawn(activities: Sequence[Activity], *, agent_id: str, hours: int, now: dat
         hot_zones=_hottest(zones),
         emerging_patterns=patterns,
         potential_blindspots=blind,
-        suggestion=_suggestion(agent_id, hours, zones, focus, patterns, blind),
+        suggestion=_suggestion(agent_id, hours, zones, focus, patterns, blind, quiet),
     )
 
 
-def _zones(activities: Sequence[Activity], heats: Sequence[float], agent_id: str | None = None) -> dict[Topic, _Zone]:
+def _everything(
+    activities: Sequence[Activity], heats: Sequence[float], agent_id: str | None = None
+) -> dict[Topic, _Zone]:
     zones: dict[Topic, _Zone] = defaultdict(_Zone)
     for activity, heat in zip(activities, heats, strict=True):
         if agent_id is None or activity.author == agent_id:
             for topic in activity.topics():
                 zones[topic].add(activity, heat)
-    # A key that was written once is no area.
+    return zones
+
+
+def _areas(zones: dict[Topic, _Zone]) -> dict[Topic, _Zone]:
+    """Without the keys that were written once, which are no areas."""
     return {topic: zone for topic, zone in zones.items() if topic[0] != "key" or zone.updates > 1}
 
 
@@ -132,9 +149,9 @@ def _patterns(activities: Sequence[Activity], heats: Sequence[float]) -> list[Co
 
 
 def _blind_spots(
-    activities: Iterable[Activity], zones: dict[Topic, _Zone], focus: dict[Topic, _Zone]
+    activities: Iterable[Activity], zones: dict[Topic, _Zone], focus: dict[Topic, _Zone], own: Container[Topic]
 ) -> list[BlindSpot]:
-    """The tags and keys that the agent never touched and that others use together with what it works on."""
+    """The tags and keys that the agent does not look at and that others use together with what it does look at."""
     beside: dict[Topic, Counter[Topic]] = defaultdict(Counter)
     for activity in activities:
         topics = [topic for topic in activity.topics() if topic[0] != "type"]
@@ -144,7 +161,9 @@ def _blind_spots(
                 beside[topic].update(known)
     spots = []
     for topic, zone in _ordered({topic: zones[topic] for topic, near in beside.items() if near}):
-        related = [name for (_, name), _ in beside[topic].most_common(3)]
+        near = [each for each, _ in beside[topic].most_common(3)]
+        related = [name for _, name in near]
+        how = "work on" if all(each in own for each in near) else "look at"
         busy = _listed([agent for agent, _ in zone.agents.most_common(3)])
         spots.append(
             BlindSpot(
@@ -153,7 +172,7 @@ def _blind_spots(
                 heat=round(zone.heat, 3),
                 related_to=related,
                 why=f"{busy} updated {topic[1]!r} {_times(zone.updates)}, together with {_listed(related)},"
-                " which you work on",
+                f" which you {how}",
             )
         )
     return spots[:ZONES]
@@ -166,6 +185,7 @@ def _suggestion(
     focus: dict[Topic, _Zone],
     patterns: list[Correlation],
     blind: list[BlindSpot],
+    quiet: list[str],
 ) -> str:
     if not zones:
         return f"Nothing was remembered in the last {hours} hours."
@@ -175,10 +195,12 @@ def _suggestion(
     said = [f"Most happens around {hottest!r} ({_times(zone.updates, 'update')} in {hours} hours)."]
     if blind:
         said.append(f"Look at {blind[0].topic!r}: {blind[0].why}.")
-    elif not focus:
+    elif not focus and not quiet:
         said.append(f"{agent_id!r} has written nothing in that time, so there is no focus to compare it with.")
     elif ("tag", hottest) not in focus and ("type", hottest) not in focus:
         said.append(f"{agent_id!r} has not been there.")
+    if quiet:
+        said.append(f"Nothing happened around {_listed(quiet[:3])}, where {agent_id!r} looks.")
     if patterns:
         said.append(f"{_listed(patterns[0].topics)} go together {patterns[0].lift:g} times as often as by chance.")
     return " ".join(said)

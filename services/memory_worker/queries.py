@@ -54,7 +54,11 @@ async def get_heat_map(tx: Transaction, command: Command) -> dict[str, Any]:
     data: GetHeatMap = command.data
     activities = await activity.latest_activity(tx, data.session_id, timedelta(hours=data.hours))
     agent = data.agent_id or command.sender_agent_id
-    return {"heat_map": heat_map.drawn(activities, agent_id=agent, hours=data.hours, now=datetime.now(UTC))}
+    return {
+        "heat_map": heat_map.drawn(
+            activities, agent_id=agent, looks_at=data.focus, hours=data.hours, now=datetime.now(UTC)
+        )
+    }
 
 
 def query_memories(embedder: Embedder | None) -> PreparedQuery:

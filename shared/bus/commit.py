@@ -191,7 +191,8 @@ class GroupCommit:
                     Publication(event.routing_key(), event.encoded().decode(), event.message_id, command.traceparent)
                     for event in reply.events
                 ]
-                told += commands_of(command, _follow_ups(reply))
+                if reply.commands or reply.parts:
+                    told += commands_of(command, _follow_ups(reply))
                 outcome = Outcome(encode({"ok": True, "result": reply.result}), told, "ok", wakes=_wakes(reply))
             callbacks = [kept(each, command.message_id) for each in _owed(command, reply)]
             outcome.callbacks = len(callbacks)

@@ -199,11 +199,13 @@ class HeatMap(Model):
 class GetHeatMap(CommandData):
     """Where memories change at the moment, which topics go together, and what an agent does not look at.
 
-    `agent_id` is whose view it is, by default the asker's.
+    `agent_id` is whose view it is, by default the asker's; `focus` are tags, types and keys it looks at, beside those
+    it has written to.
     """
 
     session_id: Id | None = None
     agent_id: Id | None = None
+    focus: Annotated[list[Id], Field(max_length=100)] = []
     hours: Annotated[int, Field(ge=1, le=720)] = 24
 
 

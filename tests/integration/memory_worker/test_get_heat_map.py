@@ -17,6 +17,8 @@ def test_every_version_of_the_time_counts_and_forgotten_ones_do_not(worker):
     assert {zone["topic"]: zone["updates"] for zone in map["hot_zones"]} == {"fact": 3, "auth": 2, "a": 2, "logs": 1}
     within = worker.ask("get_heat_map", session_id="s2", agent_id="eve", hours=1)["heat_map"]
     assert (within["updates"], within["agent_id"], within["your_focus_areas"]) == (1, "eve", [])
+    looking = worker.ask("get_heat_map", session_id="s2", agent_id="eve", focus=["logs"])["heat_map"]
+    assert [zone["topic"] for zone in looking["your_focus_areas"]] == ["logs"]
 
 
 def test_nothing_in_a_session_nobody_knows(worker):

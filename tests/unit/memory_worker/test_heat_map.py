@@ -1,5 +1,6 @@
 """The heat map, drawn from what happened."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from services.memory_worker.heat_map import Activity, drawn
@@ -12,8 +13,8 @@ def activity(key: str, *tags: str, author: str = "ada", hours: float = 0, type: 
     return Activity("s1", key, type, tags, author, NOW - timedelta(hours=hours))
 
 
-def map_of(*activities: Activity, agent_id: str = "ada", hours: int = 24) -> HeatMap:
-    return drawn(activities, agent_id=agent_id, hours=hours, now=NOW)
+def map_of(*activities: Activity, agent_id: str = "ada", hours: int = 24, focus: Collection[str] = ()) -> HeatMap:
+    return drawn(activities, agent_id=agent_id, looks_at=focus, hours=hours, now=NOW)
 
 
 def heat(map: HeatMap) -> dict[str, float]:
@@ -59,6 +60,40 @@ def test_an_agent_that_wrote_nothing_has_no_focus_and_is_told_so():
     map = map_of(activity("a", "auth"), agent_id="new")
     assert (map.your_focus_areas, map.potential_blindspots) == ([], [])
     assert "'new' has written nothing" in map.suggestion
+
+
+def test_what_an_agent_looks_at_is_its_focus_whoever_writes_there():
+    map = map_of(
+        *(activity(f"b{n}", "auth", "logs", author="bob") for n in range(2)),
+        activity("plan", "ui", author="bob"),
+        focus=["auth", "plan"],
+    )
+    assert [(zone.kind, zone.topic, zone.updates, zone.agents) for zone in map.your_focus_areas] == [
+        ("tag", "auth", 2, ["bob"]),
+        ("key", "plan", 1, ["bob"]),
+    ]
+    assert [(spot.topic, spot.related_to) for spot in map.potential_blindspots] == [
+        ("logs", ["auth"]),
+        ("ui", ["plan"]),
+    ]
+    assert map.potential_blindspots[0].why == "'bob' updated 'logs' 2 times, together with 'auth', which you look at"
+
+
+def test_what_an_agent_looks_at_is_no_blind_spot_of_it():
+    others = [activity(f"b{n}", "auth", "logs", author="bob") for n in range(2)]
+    map = map_of(activity("a", "auth"), *others, focus=["logs"])
+    assert map.potential_blindspots == []
+    assert [(zone.topic, zone.agents) for zone in map.your_focus_areas if zone.kind == "tag"] == [
+        ("logs", ["bob"]),
+        ("auth", ["ada"]),
+    ]
+
+
+def test_where_nothing_happens_though_somebody_looks_is_said():
+    map = map_of(activity("a", "ui", author="bob"), focus=["logs", "auth"])
+    assert map.your_focus_areas == []
+    assert map.suggestion.endswith("Nothing happened around 'auth' and 'logs', where 'ada' looks.")
+    assert "has written nothing" not in map.suggestion
 
 
 def test_nothing_happened_is_said_in_words():
