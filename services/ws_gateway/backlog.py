@@ -62,6 +62,16 @@ class Backlog:
         """Whether events were dropped of which the client has not been told."""
         return self._lost_last >= 0
 
+    @property
+    def oldest(self) -> int | None:
+        """The first cursor of all that waits, is owed, or was dropped and not told yet; None: there is none."""
+        cursors = [lane[0].cursor for lane in self._lanes if lane]
+        if self._lost_last >= 0:
+            cursors.append(self._lost_first)
+        if self.owed is not None:
+            cursors.append(self.owed)
+        return min(cursors, default=None)
+
     def add(self, frame: Frame) -> None:
         """Keep an event, later than all others; the least urgent go if there is no room. Raises `Overflow`."""
         lanes = self._lanes or self._open()

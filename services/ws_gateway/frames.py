@@ -18,16 +18,10 @@ CRITICAL = 0
 _RANKS = {name: rank for rank, name in enumerate(PRIORITIES)} | {"urgent": CRITICAL}
 _NORMAL = _RANKS["normal"]
 
+# Events that go past all that waits, whatever is in the way, each with the name of its lane.
+LANES = {"security_emergency_broadcast": "security_emergency", "critical_failure_broadcast": "critical_failure"}
 # Events that reach everyone who is connected, whatever they are subscribed to.
-FOR_EVERYONE = frozenset(
-    {
-        "security_emergency_broadcast",
-        "critical_failure_broadcast",
-        "system_shutdown",
-        "maintenance_shutdown",
-        "emergency_shutdown_warning",
-    }
-)
+FOR_EVERYONE = frozenset({*LANES, "system_shutdown", "maintenance_shutdown", "emergency_shutdown_warning"})
 FOR_ADMINS = frozenset({"security_alert", "unacknowledged_updates"})
 _ADMIN_TOPICS = frozenset({"system.security_alert", "system.unacknowledged"})
 MENTION = "mention_route"
@@ -50,6 +44,8 @@ class Frame:
         self.message_id = message_id
         self.data = data
         self.type = kind
+        if kind in LANES:
+            self.rank = CRITICAL
         self.is_addressed = kind in _ADDRESSED or routing_key in _ADMIN_TOPICS or _is_of_sidebar(routing_key, kind)
         self._about: About | None = None
         self._words: Words | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.ws_gateway.backlog import Backlog
-from services.ws_gateway.frames import Frame
+from services.ws_gateway.frames import Frame, overtaking
 from services.ws_gateway.interest import Interest
 from shared.topics import CACHED_KEYS, PatternTree
 
@@ -66,6 +66,12 @@ class Connection:
     def count(self, events: int) -> None:
         """Add events that were written past the group."""
         self._sent += events
+
+    def write_past(self, frame: Frame) -> None:
+        """Write an event though the socket is full, before all that waits."""
+        oldest = self.backlog.oldest
+        self._sent += 1
+        self.write(frame.data if oldest is None or oldest >= frame.cursor else overtaking(frame, oldest - 1))
 
 
 class Group:
@@ -182,10 +188,7 @@ class Directory:
     def named(self, pattern: str) -> list[Connection]:
         """Everyone who has asked for this very pattern, not for one that covers it."""
         listeners = self.patterns.get(pattern)
-        if listeners is None:
-            return []
-        groups = (*listeners.plain, *listeners.focused, *listeners.own)
-        return [connection for group in groups for connection in group.members]
+        return [] if listeners is None else [member for group in listeners.groups for member in group.members]
 
     def group(self, interest: Interest) -> Group:
         """The group of an interest."""

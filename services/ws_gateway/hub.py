@@ -8,7 +8,7 @@ pacer decides when), or away from the live events, because it asked for nothing 
 from collections.abc import Callable, Sequence
 
 from services.ws_gateway.backlog import Overflow
-from services.ws_gateway.frames import CRITICAL, Frame, gap, overtaken_by
+from services.ws_gateway.frames import CRITICAL, LANES, Frame, gap, overtaken_by
 from services.ws_gateway.groups import Connection, Directory, Group, Pacer
 from services.ws_gateway.interest import Interest
 from services.ws_gateway.relevance import Relevance
@@ -150,7 +150,11 @@ class Hub:
         before = connection.backlog.dropped
         try:
             for frame in frames:
-                connection.backlog.add(frame)
+                if frame.type in LANES:
+                    self.frames_out += 1
+                    connection.write_past(frame)
+                else:
+                    connection.backlog.add(frame)
         except Overflow:
             self.leave(connection)
             connection.gone = True
@@ -254,11 +258,6 @@ class Hub:
         of_agent = self.by_agent.get(connection.agent_id, {})
         if of_agent.pop(connection, True) is None and not of_agent:
             del self.by_agent[connection.agent_id]
-
-    def named(self, pattern: str) -> list[Connection]:
-        """The connections that have asked for this very pattern, not for one that covers it."""
-        listeners = self.directory.patterns.get(pattern)
-        return [] if listeners is None else [member for group in listeners.groups for member in group.members]
 
     def tell_gap(self, first: int, last: int, reason: str) -> None:
         """Tell every connection that listens of events that none of them gets, if there are any."""

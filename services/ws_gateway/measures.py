@@ -10,7 +10,7 @@ import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.ws_gateway.client import Client
-from services.ws_gateway.frames import Frame
+from services.ws_gateway.frames import LANES, Frame
 from services.ws_gateway.gateway import Gateway
 from services.ws_gateway.intake import Intake
 
@@ -19,7 +19,6 @@ RECONNECT_SECONDS = 300.0
 # Agents whose leaving is remembered for that.
 REMEMBERED_AGENTS = 20_000
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-LANES = {"security_emergency_broadcast": "security_emergency", "critical_failure_broadcast": "critical_failure"}
 
 
 class _Stamped(msgspec.Struct):
