@@ -119,9 +119,11 @@ class Client:
         answer: dict[str, Any] = json.loads(self.run(name, data, message_id=message_id))
         return answer
 
-    def result(self, name: str, data: Mapping[str, Any] | bytes, *, wait_s: float = 10) -> bytes:
+    def result(
+        self, name: str, data: Mapping[str, Any] | bytes, *, wait_s: float = 10, sender: str | None = None
+    ) -> bytes:
         """A command's result as text; CallFailed also when no reply came in time."""
-        return _done(name, self.run(name, data, wait_s=wait_s), wait_s)
+        return _done(name, self.run(name, data, wait_s=wait_s, sender=sender), wait_s)
 
     def post(self, path: str, body: Mapping[str, Any], *, wait_s: float = 10) -> bytes:
         """The text a path that runs a command answers with; CallFailed also when no reply came in time."""

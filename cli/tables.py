@@ -17,10 +17,10 @@ from cli.screen import harmless, out
 Row = Mapping[str, Any]
 
 STYLES = {
-    **dict.fromkeys(("active", "running", "claimed", "in_progress"), "green"),
-    **dict.fromkeys(("paused", "pending", "blocked"), "yellow"),
+    **dict.fromkeys(("active", "running", "claimed", "in_progress", "testing", "reviewing", "consolidating"), "green"),
+    **dict.fromkeys(("paused", "pending", "blocked", "waiting"), "yellow"),
     **dict.fromkeys(("failed", "dead"), "red"),
-    **dict.fromkeys(("completed", "archived", "cancelled", "abandoned"), "dim"),
+    **dict.fromkeys(("completed", "archived", "cancelled", "abandoned", "merged"), "dim"),
 }
 # Where text is cut in a pipe.
 _LONGEST = 80
