@@ -106,13 +106,25 @@ def derive_key(secret: str, caller: str, message_id: str) -> str:
     return f"{KEY_PREFIX}{urlsafe_b64encode(seal).decode().rstrip('=')}"
 
 
-def sign(secret: str, audience: Literal["ws", "api", "login"], claims: dict[str, Any], *, ttl_s: float) -> str:
+def new_token_id() -> str:
+    """An id for a token (JWT `jti`), by which it can be revoked."""
+    return secrets.token_urlsafe(12)
+
+
+def sign(
+    secret: str,
+    audience: Literal["ws", "api", "login"],
+    claims: dict[str, Any],
+    *,
+    ttl_s: float,
+    token_id: str | None = None,
+) -> str:
     """A JWT of these claims for one audience, valid for `ttl_s` seconds."""
     issued = time.time()
+    # With its fraction: tokens made right after those of their agent were revoked are good.
+    moments = {"iat": round(issued, 6), "exp": int(issued + ttl_s)}
     return jwt.encode(
-        {**claims, "aud": audience, "iat": int(issued), "exp": int(issued + ttl_s), "jti": secrets.token_urlsafe(12)},
-        secret,
-        algorithm="HS256",
+        {**claims, "aud": audience, **moments, "jti": token_id or new_token_id()}, secret, algorithm="HS256"
     )
 
 

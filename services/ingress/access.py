@@ -10,13 +10,13 @@ from pydantic import Field, ValidationError
 
 from services.ingress import login_codes
 from services.ingress.calls import Headers
-from shared.auth import Caller, sign, verify
+from shared.auth import Caller, new_token_id, sign, verify
 from shared.errors import Rejected, invalid
 from shared.key_making import NewKey, new_key
 from shared.key_ring import KeyRing
 from shared.messages import CommandSpec, rfc3339
 from shared.messages.access import Topic
-from shared.messages.envelope import Id, Model, invalid_fields
+from shared.messages.envelope import Id, Model, Scope, invalid_fields
 from shared.reach import beyond
 
 ACCESS_SECONDS = 12 * 3600
@@ -30,6 +30,8 @@ class TokenRequest(Model):
     kind: Literal["human", "agent"] = "agent"
     permission: Literal["observer", "active"] = "observer"
     topics: Annotated[list[Topic], Field(max_length=100)] | None = None
+    # None: an observer's `read`, else all the key has.
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] | None = None
     ttl_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 3600
 
 
@@ -106,17 +108,19 @@ class Access:
     def socket_token(self, caller: Caller, document: Any) -> dict[str, Any]:
         """A token for the WebSocket, which allows no more than the caller's key does.
 
-        Raises `Rejected("forbidden")`: observing needs the scope `read`, acting `publish` or `agent`; topics must lie
-        within the key's.
+        Its `token_id` is what it can be revoked by. Raises `Rejected("forbidden")`: observing needs the scope `read`,
+        acting `publish` or `agent`; scopes and topics must lie within the key's.
         """
         request = _read(TokenRequest, document)
         caller.require("read" if request.permission == "observer" else "agent")
+        for scope in request.scopes or ():
+            caller.require(scope)
         claims: dict[str, Any] = {
             "sub": request.agent_id,
             "kind": request.kind,
             "permission": request.permission,
             "issued_to": caller.name,
-            "scopes": ["read"] if request.permission == "observer" else sorted(caller.scopes),
+            "scopes": _scopes(caller, request),
         }
         if caller.sessions is not None:
             claims["sessions"] = caller.sessions.patterns
@@ -129,7 +133,15 @@ class Access:
             # The topics of its sessions, which no list of patterns can name when the key has beginnings of ids.
             claims["hears_sessions"] = caller.sessions is not None
         expires = datetime.fromtimestamp(time.time() + request.ttl_s, UTC)
-        return {"token": sign(self._secret, "ws", claims, ttl_s=request.ttl_s), "expires": rfc3339(expires)}
+        token_id = new_token_id()
+        token = sign(self._secret, "ws", claims, ttl_s=request.ttl_s, token_id=token_id)
+        return {"token": token, "token_id": token_id, "expires": rfc3339(expires)}
+
+
+def _scopes(caller: Caller, request: TokenRequest) -> list[str]:
+    if request.scopes is not None:
+        return sorted(set(request.scopes))
+    return ["read"] if request.permission == "observer" else sorted(caller.scopes)
 
 
 def _check_topics(caller: Caller, topics: list[str]) -> None:

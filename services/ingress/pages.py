@@ -191,6 +191,10 @@ _ACCESS_TOKEN: dict[str, Any] = {
 }
 _SOCKET_TOKEN: dict[str, Any] = {
     "type": "object",
-    "required": ["token", "expires"],
-    "properties": {"token": {"type": "string"}, "expires": {"type": "string", "format": "date-time"}},
+    "required": ["token", "token_id", "expires"],
+    "properties": {
+        "token": {"type": "string"},
+        "token_id": {"type": "string", "description": "what `revoke_tokens` knows it by"},
+        "expires": {"type": "string", "format": "date-time"},
+    },
 }

@@ -189,6 +189,26 @@ async def test_a_socket_tokens_scopes_are_its_keys_at_most(doors: Doors) -> None
             assert "topics" not in claims
 
 
+async def test_a_socket_token_may_be_given_less_than_its_key_has(doors: Doors) -> None:
+    doors.keys.replace([key("read", "publish")], [])
+    for permission, scopes, given in (
+        ("active", ["publish"], ["publish"]),
+        ("active", ["read", "publish", "read"], ["publish", "read"]),
+        ("active", ["agent"], ["agent"]),
+        ("observer", ["read", "publish"], ["publish", "read"]),
+    ):
+        got = await post(doors, "/api/tokens", {"agent_id": "a", "permission": permission, "scopes": scopes})
+        assert claims_of(got)["scopes"] == given
+    for scopes in (["admin"], ["read", "admin"]):
+        got = await post(doors, "/api/tokens", {"agent_id": "a", "scopes": scopes})
+        assert (got.status, got.json()["details"]["scope"]) == (403, "admin")
+    for scopes in ([], ["root"], "read"):
+        assert (await post(doors, "/api/tokens", {"agent_id": "a", "scopes": scopes})).status == 422
+    doors.keys.replace([key("admin")], [])
+    got = await post(doors, "/api/tokens", {"agent_id": "a", "kind": "human", "scopes": ["read", "admin"]})
+    assert claims_of(got)["scopes"] == ["admin", "read"]
+
+
 async def test_a_socket_tokens_sessions_and_topics_lie_within_its_keys(doors: Doors) -> None:
     doors.keys.replace([key("read", sessions=["s1", "team-*"], topics=["webhook.github.#"])], [])
     claims = claims_of(await post(doors, "/api/tokens", {"agent_id": "a"}))

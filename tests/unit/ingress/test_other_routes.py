@@ -61,7 +61,8 @@ async def test_a_socket_token_says_who_and_what(doors: Doors) -> None:
         "permission": "observer",
         "topics": ["session.#"],
     }
-    assert claims["exp"] - claims["iat"] == 60
+    assert claims["exp"] - int(claims["iat"]) == 60
+    assert claims["jti"] == got.json()["token_id"]
     assert re.fullmatch(r"\d{4}-.*Z", got.json()["expires"])
 
 

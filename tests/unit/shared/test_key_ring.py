@@ -9,6 +9,7 @@ from shared.auth import SCOPES, hash_key, make_key
 from shared.errors import Rejected
 from shared.key_ring import KeyRing
 from shared.messages.access import RingKey
+from shared.messages.live import RevokedTokens
 
 
 def ring_key(name: str, secret: str = "", **fields: object) -> RingKey:
@@ -93,3 +94,18 @@ def test_a_rate_used_up_stays_so_when_the_keys_are_loaded_again() -> None:
     raised = ring.named("ci")
     assert raised is not None
     raised.count()
+
+
+def test_revoked_tokens_are_known_by_their_id_and_an_agents_by_when_they_were_made() -> None:
+    ring = KeyRing(None)
+    revoked = [
+        RevokedTokens(token_id="t1", agent_id=None, made_until=100.5),
+        RevokedTokens(token_id=None, agent_id="ana", made_until=100.5),
+        RevokedTokens(token_id=None, agent_id="ana", made_until=99.0),
+    ]
+    ring.replace([], [], revoked)
+    assert ring.is_token_revoked("t1", "eve", 200.0)
+    assert [ring.is_token_revoked("t2", "ana", issued) for issued in (99.0, 100.5, 100.6)] == [True, True, False]
+    assert not ring.is_token_revoked("t2", "eve", 1.0)
+    ring.replace([], [])
+    assert not ring.is_token_revoked("t1", "ana", 1.0)

@@ -1,10 +1,12 @@
 """The life of a client, what it says and what it is answered, with a socket made of lists."""
 
 import asyncio
+import time
 
 import pytest
 
 from services.ws_gateway.gateway import RESTART
+from shared.messages.live import RevokedTokens
 from tests.unit.ws_gateway.house import House, token
 from tests.unit.ws_gateway.wire import payloads
 
@@ -197,6 +199,29 @@ async def test_a_revoked_key_ends_the_connections_its_tokens_opened_and_no_other
     assert "revoked" in theirs.socket.closed[1]
     assert other.socket.closed is None
     late = house.enter(token("ana", issued_to="ci"))
+    assert late.socket.closed is not None
+    assert late.socket.closed[0] == 4401
+
+
+async def test_a_revoked_token_ends_its_connection_and_lets_nobody_in_again() -> None:
+    house = House()
+    ana, watching, eve, bob = (
+        house.come("ana"), house.come("ana", permission="observer"), house.come("eve"), house.come("bob"),
+    )  # fmt: skip
+    assert eve.client.identity is not None
+    stolen = RevokedTokens(token_id=eve.client.identity.token_id, agent_id=None, made_until=0.0)
+    lost = RevokedTokens(token_id=None, agent_id="ana", made_until=time.time())
+    house.keys.replace([], [], [stolen, lost])
+    house.gateway.close_revoked()
+    for visitor in (ana, watching, eve):
+        assert visitor.socket.closed == (4401, "this token was revoked; ask for a new one")
+        visitor.client.gone(4401)
+    assert bob.socket.closed is None
+    # Tokens made after that are others.
+    house.come("ana")
+    house.come("eve")
+    house.keys.replace([], [], [RevokedTokens(token_id=None, agent_id="cat", made_until=time.time() + 60)])
+    late = house.enter(token("cat"))
     assert late.socket.closed is not None
     assert late.socket.closed[0] == 4401
 
