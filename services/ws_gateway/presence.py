@@ -23,8 +23,8 @@ from services.ws_gateway.telling import Due, Tellings
 from shared.logs import get_logger
 from shared.messages.live import AgentPresence
 
-EVENTS_A_TICK = 300
-CHANGES_A_TICK = 2_000
+EVENTS_A_TICK = 200
+CHANGES_A_TICK = 500
 # Open sidebars that others are told of.
 MAX_SIDEBARS = 100
 
