@@ -27,6 +27,7 @@ from services.ws_gateway.measures import Measures
 from services.ws_gateway.mentions import Mentions
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.outbound import Outbound
+from services.ws_gateway.pacing import Pacing
 from services.ws_gateway.pages import Pages
 from services.ws_gateway.presence import Presence
 from services.ws_gateway.resume import Library
@@ -94,6 +95,7 @@ class App:
             metrics=metrics,
             call_later=lambda seconds, act: asyncio.get_running_loop().call_later(seconds, act),
             doors=self.doors,
+            pacing=Pacing(self.hub, delays=settings.delays),
             presence=Presence(self.gateway_id, grace_s=settings.presence_grace_s, sender=NAME),
         )
         self.gossip = Gossip(

@@ -103,6 +103,10 @@ class Curator:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.checkins = self.told = 0
+        readings = gateway.metrics.readings
+        readings.level("unacknowledged", "Acknowledgements that are missing", lambda: self.unacknowledged)
+        readings.count("curator_checkins", "Times the curator has asked for some", lambda: self.checkins)
+        readings.count("curator_told", "Times it has told the admins", lambda: self.told)
         gateway.hub.on_critical = self.watch
         gateway.on_seated.append(self._seated)
         gateway.on_released.append(self._released)

@@ -59,6 +59,7 @@ class Gateway:
         self.proxies = doors.proxies
         self.audit = doors.audit
         self.resumption = doors.resumption
+        doors.read(metrics.readings)
         self.presence = presence or Presence("gateway", grace_s=10.0)
         self._keys = ring
         self.metrics = metrics
@@ -77,6 +78,7 @@ class Gateway:
         self.on_pong: list[Callable[[Client], None]] = []
         self.pacing = pacing or Pacing(hub)
         self.on_beat += [self.pacing.beat, Digests(hub).beat, library.contexts.refresh]
+        self.pacing.attend(metrics.readings)
         self.on_pong.append(self.pacing.ponged)
         self.on_released.append(self.pacing.forget)
         # Told of each client that goes on with a connection that is not here, and of that one's id.

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from services.ws_gateway.frames import message
 from services.ws_gateway.hub import Hub
+from services.ws_gateway.metrics import Readings
 from services.ws_gateway.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES, Pacer
 from services.ws_gateway.requests import Subscribe, Taste
 from services.ws_gateway.warmup import STAGE_SECONDS
@@ -153,16 +154,24 @@ class Pacing:
             self._count(pacer)
             client.connection.pacer = None
 
-    def figures(self) -> dict[str, int]:
-        """How many connections are in each mode, and how many events were told of in short so far."""
-        pacers = [pacer for client in self._watched if (pacer := self.pacer_of(client)) is not None]
-        lanes = {MODES[lane]: sum(pacer.lane == lane for pacer in pacers) for lane in DELAYS}
-        return {
-            **lanes,
-            "warming_up": sum(pacer.warmup is not None for pacer in pacers),
-            "summarised": self._summarised + sum(pacer.summarised for pacer in pacers),
-            "coalesced": self._coalesced + sum(pacer.coalesced for pacer in pacers),
-        }
+    def attend(self, readings: Readings) -> None:
+        """Let the metrics read what is done here."""
+        readings.level("paced", "Connections on a slow lane or warming up, by mode", self.modes, label="mode")
+        readings.count("summarised", "Events told of in summaries only", lambda: self._done("summarised"))
+        readings.count("coalesced", "Events left out for a later one", lambda: self._done("coalesced"))
+
+    def _pacers(self) -> list[Pacer]:
+        return [pacer for client in self._watched if (pacer := self.pacer_of(client)) is not None]
+
+    def modes(self) -> dict[str, int]:
+        """How many connections are in each mode."""
+        pacers = self._pacers()
+        lanes = {MODES[lane]: sum(pacer.lane == lane for pacer in pacers) for lane in MODES}
+        return {**lanes, "warmup": sum(pacer.warmup is not None for pacer in pacers)}
+
+    def _done(self, what: Literal["summarised", "coalesced"]) -> int:
+        gone = self._summarised if what == "summarised" else self._coalesced
+        return gone + sum(getattr(pacer, what) for pacer in self._pacers())
 
 
 def health(client: "Client") -> int:

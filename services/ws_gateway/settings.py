@@ -5,6 +5,7 @@ from pydantic import Field, SecretStr, field_validator
 from services.ws_gateway.access import Limits
 from services.ws_gateway.addresses import TrustedProxies
 from services.ws_gateway.floods import Floods
+from services.ws_gateway.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES
 from shared.settings import DoorSettings
 
 
@@ -62,6 +63,30 @@ class GatewaySettings(DoorSettings):
     def floods(self) -> Floods:
         """How much may come from an address."""
         return Floods(frames_a_second=self.frames_per_address, connections_a_second=self.connections_per_address_s)
+
+    summary_s: float = Field(
+        10.0,
+        alias="SWITCHYARD_GATEWAY_SUMMARY_S",
+        gt=0,
+        description="how often a slow connection that prefers summaries gets one, in seconds",
+    )
+    delayed_s: float = Field(
+        30.0,
+        alias="SWITCHYARD_GATEWAY_DELAYED_S",
+        gt=0,
+        description="how often a slow connection that prefers everything, delayed, gets what was held, in seconds",
+    )
+    critical_only_s: float = Field(
+        5.0,
+        alias="SWITCHYARD_GATEWAY_CRITICAL_ONLY_S",
+        gt=0,
+        description="how often a slow connection that prefers critical events is told what it missed, in seconds",
+    )
+
+    @property
+    def delays(self) -> dict[str, float]:
+        """After how many seconds a slow connection is told what was held, by its preference."""
+        return {SUMMARIES: self.summary_s, FULL_DELAYED: self.delayed_s, CRITICAL_ONLY: self.critical_only_s}
 
     @property
     def limits(self) -> Limits:

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from services.ws_gateway.metrics import Readings
 from services.ws_gateway.pacing import Pacing, described, health
 from shared.bus.tail import StreamEvent
 from tests.unit.ws_gateway.house import House, Visitor
@@ -97,9 +99,11 @@ async def test_a_slow_connection_is_told_and_paced_and_told_again_when_it_has_re
     house.tell("memory_update", "memory.s1.updated")
     assert kinds(visitor.socket.read()) == ["memory_update"]
     assert visitor.client.connection.pacer is None
-    assert house.gateway.pacing.figures() == {
-        "summary": 0, "full": 0, "critical_only": 0, "warming_up": 0, "summarised": 2, "coalesced": 0,
-    }  # fmt: skip
+    assert house.gateway.pacing.modes() == {"summary": 0, "full": 0, "critical_only": 0, "warmup": 0}
+    registry = CollectorRegistry()
+    house.gateway.pacing.attend(Readings(registry))
+    assert registry.get_sample_value("switchyard_gateway_summarised_total") == 2
+    assert registry.get_sample_value("switchyard_gateway_paced", {"mode": "full"}) == 0
 
 
 async def test_a_preference_may_be_said_while_the_connection_is_slow_already() -> None:
@@ -140,7 +144,7 @@ async def test_a_warm_up_is_for_live_events_and_what_is_asked_for_comes_at_once(
     house.tell("a", "session.s1.a")
     house.tell("agent_presence", "agent.ben.presence")
     assert kinds(visitor.socket.read()) == ["agent_presence"]
-    assert house.gateway.pacing.figures()["warming_up"] == 1
+    assert house.gateway.pacing.modes()["warmup"] == 1
     house.wait(30)
     assert kinds(visitor.socket.read()) == ["warmup", "warmup", "a"]
     assert visitor.client.connection.pacer is None
