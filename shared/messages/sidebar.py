@@ -266,6 +266,7 @@ class GetSidebar(CommandData):
     sidebar_id: Id
     limit: Limit = 200
     before: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    session_id: Id | None = None
 
 
 @command(
@@ -289,6 +290,7 @@ class ListSidebars(CommandData):
     "sidebar",
     result={"exchange": Exchange},
     creates=True,
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "text": "@ada the clock is mocked twice", "data_refs": {"log": "run-17"}},
 )
@@ -298,11 +300,13 @@ class PostToSidebar(CommandData):
     sidebar_id: Id
     text: Post
     data_refs: JsonText | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "status": "testing", "reason": "trying the second clock"},
 )
@@ -312,11 +316,13 @@ class SetSidebarStatus(CommandData):
     sidebar_id: Id
     status: SidebarStatus
     reason: Label | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "reason": "the runner is down", "resume_condition": "it is back"},
 )
@@ -326,11 +332,13 @@ class PauseSidebar(CommandData):
     sidebar_id: Id
     reason: Label | None = None
     resume_condition: Label | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "reason": "it is back"},
 )
@@ -339,12 +347,14 @@ class ResumeSidebar(CommandData):
 
     sidebar_id: Id
     reason: Label | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
     creates=True,
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "new_sidebar_id": "flaky-test-2", "reason": "it fails again"},
 )
@@ -355,11 +365,13 @@ class ForkSidebar(CommandData):
     new_sidebar_id: Id | None = None
     reason: Label
     participants: Participants | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar, "merged": Merged},
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "findings": "Two clocks were mocked", "success": True},
 )
@@ -369,11 +381,13 @@ class MergeSidebar(CommandData):
     sidebar_id: Id
     findings: JsonText | None = None
     success: bool = True
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar},
+    needs_session=False,
     confidential=True,
     example={"sidebar_id": "flaky-test", "reason": "kept for the next time"},
 )
@@ -382,12 +396,14 @@ class ArchiveSidebar(CommandData):
 
     sidebar_id: Id
     reason: Label | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar, "exchange": Exchange},
     creates=True,
+    needs_session=False,
     confidential=True,
     example={
         "sidebar_id": "flaky-test",
@@ -404,12 +420,14 @@ class ReportTestResult(CommandData):
     result: TestOutcome
     findings: Post
     next_test_suggestion: Label | None = None
+    session_id: Id | None = None
 
 
 @command(
     "sidebar",
     result={"sidebar": Sidebar, "exchange": Exchange},
     creates=True,
+    needs_session=False,
     confidential=True,
     example={
         "sidebar_id": "flaky-test",
@@ -426,6 +444,7 @@ class ReportWaiting(CommandData):
     description: Label
     estimated_wait_time: Annotated[float, Field(ge=0, le=10_000_000)] | None = None
     dependency_refs: References = []
+    session_id: Id | None = None
 
 
 @command(

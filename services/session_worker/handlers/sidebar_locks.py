@@ -1,6 +1,6 @@
 """How commands come by the sidebars they are about: their sessions locked first, then they, each in one order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.session_worker import sidebars, store
 from services.session_worker.store.sidebars import Held
@@ -37,10 +37,17 @@ async def hold_all(tx: Transaction, command: Command, sidebar_ids: Sequence[str]
     """Lock the sidebars that a command names. Raises `Rejected`: `not_found`, or `forbidden` for another's."""
     held = await store.sidebars.lock_sidebars(tx, sidebar_ids) if sidebar_ids else {}
     for sidebar_id in sidebar_ids:
-        if sidebar_id not in held:
-            raise not_found("sidebar", sidebar_id)
-        sidebars.check_access(held[sidebar_id].sidebar, command)
+        sidebars.check_access(known(held, sidebar_id, command).sidebar, command)
     return held
+
+
+def known(held: Mapping[str, Held], sidebar_id: str, command: Command) -> Held:
+    """One of these locked sidebars. Raises `Rejected("not_found")`, for a command that names another session too."""
+    found = held.get(sidebar_id)
+    is_about = sidebar_id == getattr(command.data, "sidebar_id", None)
+    if found is None or (is_about and command.session_id not in (None, found.sidebar.session_id)):
+        raise not_found("sidebar", sidebar_id)
+    return found
 
 
 def check_session(held: Held) -> None:

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from services.session_worker import data_refs, sidebars, store
 from services.session_worker.handlers.mentions import mention_agents
-from services.session_worker.handlers.sidebar_locks import add_history, check_session, hold
+from services.session_worker.handlers.sidebar_locks import add_history, check_session, hold, known
 from services.session_worker.store.sidebars import Held
 from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
-from shared.errors import Rejected, not_found
+from shared.errors import Rejected
 from shared.messages import Command, Event, JsonText, new_id
 from shared.messages.sidebar import (
     Exchange,
@@ -96,15 +96,14 @@ async def post_to_sidebar(tx: Transaction, commands: list[Command]) -> list[Repl
 
 def _post(command: Command, held: dict[str, Held], now: dict[str, Sidebar]) -> tuple[Sidebar, Exchange]:
     asked: PostToSidebar = command.data
-    if asked.sidebar_id not in held:
-        raise not_found("sidebar", asked.sidebar_id)
+    found = known(held, asked.sidebar_id, command)
     sidebar = now[asked.sidebar_id]
     sidebars.check_access(sidebar, command)
-    check_session(held[asked.sidebar_id])
+    check_session(found)
     sidebars.check_open(sidebar)
     mentions = sidebars.mentioned(asked.text, sidebar, command.sender_agent_id)
     said = Said("post", asked.text, data_refs.checked(asked.data_refs), mentions)
-    return said_in(sidebar, said, command, held[asked.sidebar_id].moment)
+    return said_in(sidebar, said, command, found.moment)
 
 
 async def _mentions(tx: Transaction, command: Command, sidebar: Sidebar, exchange: Exchange) -> list[Event]:

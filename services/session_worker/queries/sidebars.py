@@ -28,7 +28,7 @@ async def get_sidebar(tx: Transaction, command: Command) -> Result:
     """One sidebar with what its participants know."""
     asked: GetSidebar = command.data
     found = await store.sidebars.find_sidebar(tx, asked.sidebar_id)
-    if found is None:
+    if found is None or asked.session_id not in (None, found[0].session_id):
         raise not_found("sidebar", asked.sidebar_id)
     sidebar, findings = found
     sidebars.check_access(sidebar, command)

@@ -1,4 +1,4 @@
-"""Sessions, tasks, memories and dead letters by their commands, against a running stack."""
+"""Sessions, sidebars, tasks, memories and dead letters by their commands, against a running stack."""
 
 import json
 import re
@@ -120,6 +120,30 @@ def test_a_task_is_added_shown_cancelled_or_claimed(shell, new_session):
     assert (bad.exit_code, "--input: this is not JSON" in bad.stderr) == (2, True)
 
 
+def test_a_sidebar_is_opened_read_merged_and_taken_up_again(shell, new_session):
+    session = new_session("aside")
+    shell.do("memories", "store", session, "plan", "mend it")
+    words = [session, "Why?", "-p", "ada", "-p", "bob", "--id", "aside-1", "--refs", '{"log": 1e1}']
+    assert shell.do("sidebars", "spawn", *words) == "Sidebar aside-1 is active.\n"
+    assert shell.rows("sidebars", "ls", "--session", session, width=120)[0][:3] == ["aside-1", "active", "Why?"]
+    said = shell.do("sidebars", "post", "aside-1", "@bob two\nclocks", "--as", "ada")
+    assert said == "Said as number 1 of sidebar aside-1; bob mentioned.\n"
+    refused = shell.run("sidebars", "move", "aside-1", "failed")
+    assert (refused.exit_code, "needs a `reason`" in refused.stderr) == (1, True)
+    shown = shell.do("sidebars", "show", "aside-1")
+    assert '"log": 1e1' in shown
+    assert re.search(r"from outside\nmemory plan \(version 1\).*\n  mend it\n", shown)
+    assert re.search(r"what was said\n1  ada  .*\n  @bob two\n  clocks\n", shown)
+    merged = shell.do("sidebars", "merge", "aside-1", "--findings", "two clocks", "--unmet")
+    assert re.fullmatch(r"Sidebar aside-1 is merged\.\n1 exchange\(s\) went to artifact sidebar-\S+\.\n", merged)
+    assert "two clocks" in shell.do("search", "clocks", "--session", session, width=120)
+    again = shell.run("sidebars", "merge", "aside-1")
+    assert (again.exit_code, "409 conflict" in again.stderr) == (1, True)
+    shell.do("sidebars", "fork", "aside-1", "once more", "--id", "aside-2")
+    assert "@bob two" in shell.do("sidebars", "show", "aside-2")
+    assert shell.do("sidebars", "archive", "aside-2", "--yes") == "Sidebar aside-2 is archived.\n"
+
+
 def test_dead_letters_are_shown_and_sent_again(shell, stack, new_session):
     session = new_session("buried")
     body = {"type": "command", "command": "store_memory", "timestamp": "2026-01-31T12:00:00Z"}
@@ -153,6 +177,8 @@ def test_dead_letters_are_shown_and_sent_again(shell, stack, new_session):
     [
         (["sessions", "show", "nobody"], {}, 4, "`switchyard sessions ls` lists those there are."),
         (["tasks", "show", "nothing"], {}, 4, "`switchyard tasks ls`"),
+        (["sidebars", "show", "nothing"], {}, 4, "`switchyard sidebars ls` lists those there are."),
+        (["sidebars", "post", "x", "y", "--refs", "{"], {}, 2, "--refs: this is not JSON"),
         (["memories", "show", "nobody", "plan"], {}, 4, "404 not_found"),
         (["sessions", "ls", "--status", "asleep"], {}, 1, "422 invalid"),
         (["sessions", "ls"], {"SWITCHYARD_API_KEY": "sy_wrong"}, 1, "The key is SWITCHYARD_API_KEY of the environment"),
@@ -206,14 +232,14 @@ LAST = ["memories forget", "sessions complete", "sessions fail", "sessions archi
 def test_every_example_of_the_help_does_what_it_says(shell, stack):
     examples = {}
     for path in paths(typer.main.get_command(app)):
-        if path[0] in ("sessions", "tasks", "memories", "dead-letters", "search", "send"):
+        if path[0] in ("sessions", "sidebars", "tasks", "memories", "dead-letters", "search", "send"):
             [line] = re.findall(r"Example: (switchyard .*)", shell.do(*path, "--help", width=300))
             examples[" ".join(path)] = line.strip()
     shell.do("send", "create_session", "session_id=demo")
     with psycopg.connect(stack.environment.get("DATABASE_URL"), autocommit=True) as database:
         task = shell.json("tasks", "add", "demo", "researcher", "read")["task"]["task_id"]
         database.execute("update tasks set id = %s where id = %s", (examples["tasks show"].split()[-1], task))
-        first = ["send", "memories store"]
+        first = ["send", "memories store", "sidebars spawn"]
         for name in [*first, *(name for name in examples if name not in [*first, *LAST]), *LAST]:
             if name in NEEDS:
                 database.execute(NEEDS[name])

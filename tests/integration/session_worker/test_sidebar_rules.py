@@ -48,6 +48,11 @@ def test_a_sidebar_is_for_its_participants_and_admins(module_worker: SessionWork
     assert said["exchange"]["author"] == "eve"
     assert module_worker.ask("get_sidebar", sidebar_id="none")["code"] == "not_found"
     assert module_worker.do("post_to_sidebar", sidebar_id="none", text="x")["code"] == "not_found"
+    for other in ({"session_id": "another"}, {"session_id": session_id}):
+        code = "not_found" if other["session_id"] == "another" else None
+        assert module_worker.do("post_to_sidebar", sidebar_id=sidebar_id, text="x", **other).get("code") == code
+        assert module_worker.do("resume_sidebar", sidebar_id=sidebar_id, **other).get("code") == code
+        assert module_worker.ask("get_sidebar", sidebar_id=sidebar_id, **other).get("code") == code
     assert module_worker.do("pause_sidebar", sidebar_id="none")["code"] == "not_found"
 
 

@@ -215,7 +215,8 @@ def test_a_page_reads_only_the_index_of_the_days_it_needs(
             await tx.execute(store.text("set local enable_seqscan = off"))
             values = {
                 "session_id": session_id, "since": since - timedelta(hours=1), "until": since + timedelta(hours=1),
-                "types": None, "viewer": "ada", "seq": 0, "cursor": 0, "looked_through": 100, "limit": 100, "bytes": 1_000_000,
+                "types": None, "viewer": "ada", "seq": 0, "cursor": 0, "looked_through": 100, "limit": 100,
+                "bytes": 1_000_000,
             }  # fmt: skip
             connection = await store.psycopg_of(tx)
             rows = await (await connection.execute(f"explain {store._PAGE}", values)).fetchall()

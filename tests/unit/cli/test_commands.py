@@ -127,6 +127,7 @@ def test_a_mistyped_command_is_answered_with_what_was_meant(words: list[str]) ->
     [
         ["memories", "forget", "demo", "plan"],
         ["tasks", "cancel", "t1"],
+        ["sidebars", "archive", "sb1"],
         ["dead-letters", "redrive", "--all"],
     ],
 )
