@@ -214,7 +214,9 @@ class App:
             async with asyncio.timeout(COMMAND_GRACE_SECONDS):
                 await self.commands.finished()
         await self.gateway.shut_down(*self._farewell, CLOSE_GRACE_SECONDS)
-        self.doors.audit.note("shutdown", None, self.gateway_id, self._farewell[1])
+        order = self.shutdown.order
+        outcome = f"{order.mode}, ordered by {order.ordered_by}" if order else self._farewell[1].partition(";")[0]
+        self.doors.audit.note("shutdown", None, self.gateway_id, outcome)
         postings = (self.mentions.posting, self._unacknowledged)
         await asyncio.gather(*(part.finish(FAREWELL_SECONDS) for part in (self.doors, *postings)))
 

@@ -136,9 +136,12 @@ class Shutdown:
             return
         asked = event.shutdown
         if asked.gateway_id not in (None, self._gateway_id):
+            # Only those who listen to such orders hear of it here.
+            frame.is_addressed = False
             return
         age = self._now() - event.timestamp.timestamp()
         if age >= FRESH_SECONDS:
+            frame.is_addressed = False
             log.warning("shutdown_order_too_old", cursor=frame.cursor, age_s=round(age, 1), ordered_by=asked.ordered_by)
             return
         self.obey(Order(asked.mode, asked.reason, event.urgency, max(0, asked.countdown_seconds), asked.ordered_by))

@@ -1,5 +1,6 @@
 """A gateway that is ordered to shut down, as its clients and its supervisor see it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from shared.messages import Event
 from shared.messages.live import EmergencyShutdownWarning, MaintenanceShutdown, Shutdown, SystemShutdown
-from tests.integration.ws_gateway.processes import GatewayProcess, Source, connected
+from tests.integration.ws_gateway.processes import GatewayProcess, Source, connected, token
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -75,3 +76,31 @@ async def test_everything_before_a_clean_shutdown_is_written_and_its_successor_d
         assert frame["insight"]["number"] == number
         # SIGTERM would close it with 1012 as well, but not by an order.
         assert gateway.get("/health/ready")[0] == 200
+
+
+async def test_maintenance_is_ordered_by_a_command_for_one_gateway_and_leaves_time_to_read(
+    gateway: GatewayProcess, make_gateway: Callable[..., GatewayProcess]
+) -> None:
+    other = make_gateway()
+    other.start()
+    chief_token = token("the admin", kind="human", scopes=["admin"])
+    async with connected(gateway, chief_token) as chief, connected(other, token("ana")) as client:
+        state = await client.ask("command", message_id="m1", command="get_state", data={})
+        order = {"mode": "maintenance", "reason": "a new disk", "gateway_id": state["result"]["gateway"]["gateway_id"]}
+        refused = await client.ask("command", message_id="m2", command="shut_down_gateway", data=order)
+        assert refused["code"] == "forbidden"
+        await chief.ask("command", message_id="m1", command="shut_down_gateway", data=order)
+        message = await client.receive()
+        told_at = time.monotonic()
+        assert (message["type"], message["urgency"]) == ("maintenance_shutdown", "normal")
+        assert message["message"] == "The gateway shuts down for maintenance: a new disk"
+        assert await client.close_code() == 1012
+        assert client.socket.close_reason == "maintenance shutdown; resume from cursor"
+        assert time.monotonic() - told_at > 1
+        # Who is at another gateway is not told of it.
+        await chief.send("ping")
+        assert (await chief.receive())["type"] == "pong"
+        assert other.wait(10) == 0
+        question = {"message_id": "m2", "command": "list_audit", "data": {"command": "gateway.shutdown"}}
+        (entry,) = (await chief.ask("command", **question))["result"]["entries"][:1]
+        assert (entry["target"], entry["outcome"]) == (order["gateway_id"], "maintenance, ordered by the admin")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.frames import event_frame
+from services.ws_gateway.frames import Frame, event_frame
 from services.ws_gateway.shutdown import MARKS, READING_SECONDS, Order, Shutdown, warnings
 from shared.messages.live import (
     EmergencyShutdownWarning,
@@ -72,14 +72,16 @@ class Room:
         cursor: int = 101,
         topic: str = "system.shutdown",
         timestamp: str = "2026-01-01T12:00:00.000000Z",
-    ) -> None:
+    ) -> Frame:
         """An order comes by."""
         ordered = Ordered(mode=mode, reason="why", gateway_id=gateway_id, countdown_seconds=countdown, ordered_by="ada")
         event = EVENTS[mode](
             shutdown=ordered, message="the reason", countdown_seconds=countdown or None, urgency="critical",
             timestamp=timestamp,
         )  # fmt: skip
-        self.shutdown.look(event_frame(cursor, topic, event.encoded()))
+        frame = event_frame(cursor, topic, event.encoded())
+        self.shutdown.look(frame)
+        return frame
 
     def countdown(self) -> list[tuple[float, int]]:
         return [(at, frame["countdown_seconds"]) for at, frame in self.told]
@@ -166,10 +168,12 @@ def test_an_emergency_overrides_a_longer_countdown_and_nothing_lengthens_one() -
 
 def test_an_order_for_another_gateway_is_not_obeyed() -> None:
     room = Room()
-    room.hear("clean", gateway_id="g2")
+    frame = room.hear("clean", gateway_id="g2")
     assert room.shutdown.order is None
-    room.hear("clean", gateway_id="g1")
+    assert not frame.is_addressed  # for who listens, not for everyone
+    frame = room.hear("clean", gateway_id="g1")
     assert room.shutdown.order is not None
+    assert frame.is_addressed
 
 
 @pytest.mark.parametrize("started_at", [None, 101, 200], ids=["not started", "the last of before", "long before"])
@@ -181,8 +185,9 @@ def test_an_order_of_before_the_start_is_not_obeyed(started_at: int | None) -> N
 
 def test_an_order_that_comes_a_minute_late_is_not_obeyed() -> None:
     room = Room()
-    room.hear("clean", timestamp="2026-01-01T11:59:00.000000Z")
+    frame = room.hear("clean", timestamp="2026-01-01T11:59:00.000000Z")
     assert room.shutdown.order is None
+    assert not frame.is_addressed
     room.hear("clean", timestamp="2026-01-01T11:59:00.100000Z")
     assert room.shutdown.order is not None
 
