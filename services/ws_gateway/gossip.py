@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from pamqp import commands as amqp
 
 from services.ws_gateway.access import TOO_MANY, Refused
@@ -24,7 +25,7 @@ from shared.bus.connection import Connection
 from shared.bus.frames import Delivery
 from shared.bus.publisher import RECONNECT_SECONDS, Publisher
 from shared.bus.topology import EVENTS, GATEWAYS
-from shared.errors import BusError, Unavailable
+from shared.errors import BusError, Rejected, Unavailable
 from shared.logs import get_logger
 from shared.messages import new_id
 from shared.messages.live import AgentPresence
@@ -35,6 +36,14 @@ IDLE_SECONDS = 300.0
 SWEEP_SECONDS = 1.0
 
 log = get_logger()
+
+
+class _Page(msgspec.Struct):
+    presences: list[msgspec.Raw]
+    next: str | None
+
+
+_PAGE = msgspec.json.Decoder(_Page)
 
 
 class _Visit:
@@ -69,12 +78,15 @@ class Gossip:
         self._presence = presence = gateway.presence
         self._publisher = publisher
         self._told_is_known = told_is_known
+        self._query = query
+        self._recalled = False
         self._participation = Participation(presence, query)
         self._connection: Connection | None = None
         self._blocked = False
         self._visits: dict[str, _Visit] = {}
         self._swept_at = 0.0
         # Messages to the other gateways and their bytes, and those heard, its own included.
+        self.told = 0
         self.messages_out = self.bytes_out = self.messages_in = self.bytes_in = 0
         self._read(gateway.metrics.readings)
         gateway.on_seated.append(self._on_seated)
@@ -92,6 +104,7 @@ class Gossip:
         readings.level(
             "agents", "Who is connected to any gateway, by status", lambda: self._presence.by_status(), label="status"
         )
+        readings.count("presence_told", "Presence events published, copies included", lambda: self.told)
         readings.count("gossip_out", "Messages to the other gateways", lambda: self.messages_out)
         readings.count("gossip_bytes_out", "Bytes of those messages", lambda: self.bytes_out)
         readings.count("gossip_in", "Messages of all gateways", lambda: self.messages_in)
@@ -115,6 +128,27 @@ class Gossip:
             group.create_task(self._tick_on())
             group.create_task(self._participation.run())
             group.create_task(self._listen())
+            group.create_task(self._recall())
+
+    async def _recall(self) -> None:
+        """Learn what was told of agents longer ago than the log is held in memory."""
+        after: str | None = None
+        while not self._recalled:
+            if not self._told_is_known():
+                await asyncio.sleep(TICK_SECONDS)
+                continue
+            try:
+                page = _PAGE.decode(await self._query("list_presences", {"after": after}))
+            except Rejected as rejected:
+                log.error("presences_refused", reason=rejected.message)
+                self._recalled = True
+            except (BusError, TimeoutError) as fault:
+                log.debug("presences_unknown", reason=str(fault) or "no answer")
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                for event in page.presences:
+                    self._presence.recall(bytes(event))
+                after, self._recalled = page.next, page.next is None
 
     async def _listen(self) -> None:
         while True:
@@ -167,7 +201,9 @@ class Gossip:
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
             self._sweep(now)
-        work = self._presence.tick(now, told_is_known=self._publisher.connected and self._told_is_known())
+        work = self._presence.tick(
+            now, told_is_known=self._recalled and self._publisher.connected and self._told_is_known()
+        )
         if connection is not None:
             for body in work.gossip:
                 self._send(connection, body)
@@ -195,6 +231,7 @@ class Gossip:
         connection.send(GATEWAYS, "", body, mandatory=False, persistent=False).add_done_callback(_forget)
 
     def _publish(self, event: AgentPresence) -> None:
+        self.told += 1
         # The log shows what has arrived; what has not is published again.
         self._publisher.send(
             EVENTS, event.routing_key(), event.encoded(), message_id=event.message_id
