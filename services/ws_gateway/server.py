@@ -153,7 +153,13 @@ class _Protocol(WSProtocol):
     def _take(self, client: Socket, count: int) -> None:
         """Frames have come."""
         sizes = self._sizes
-        if good := sizes.feed(self._view[:count]):
+        good = sizes.feed(self._view[:count])
+        if good and sizes.close_begins and not sizes.fault:
+            # picows drops a frame when the next one, a close frame that is not valid, is there already.
+            close = bytes(self._view[sizes.close_begins : good])
+            super().buffer_updated(sizes.close_begins)
+            self._hand_on(close)
+        elif good:
             super().buffer_updated(good)
         if sizes.fault:
             client.fail(*sizes.fault)
@@ -206,6 +212,7 @@ class _Protocol(WSProtocol):
             end(wire, data)
 
     def _hand_on(self, data: bytes, client: Socket | None = None) -> None:
+        """Give picows bytes that are not in its buffer; `client`'s are looked at as if they came only now."""
         while data:
             view = self.get_buffer(-1)
             count = min(len(view), len(data))
@@ -226,8 +233,9 @@ class _Protocol(WSProtocol):
         gateway = self._server.gateway
         if self.address not in gateway.proxies:
             return True
-        self.address = gateway.proxies.client(self.address, headers.getall("x-forwarded-for", []))
-        return gateway.floods.source(self.address).connection()
+        proxy, self.address = self.address, gateway.proxies.client(self.address, headers.getall("x-forwarded-for", []))
+        # What it asks in its own name, such as how we are, is not counted.
+        return self.address == proxy or gateway.floods.source(self.address).connection()
 
     def _route(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         if not self._is_welcome(request.headers):

@@ -15,42 +15,48 @@ _MAX_CONTROL = 125
 class FrameSizes:
     """Follows the frame headers (RFC 6455 §5.2) in what a client sends."""
 
-    __slots__ = ("_head", "_limit", "_payload_left", "close_seen", "fault")
+    __slots__ = ("_head", "_limit", "_payload_left", "close_begins", "close_seen", "fault")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._head = bytearray()
         self._payload_left = 0
         # Close code and reason for a frame that can't be taken. From then on the client is only heard for its close
-        # frame, `close_seen`.
+        # frame; what comes behind that means nothing.
         self.fault: tuple[int, str] | None = None
         self.close_seen = False
+        # Where in the bytes last looked at that frame begins, if all of its header is there; else 0.
+        self.close_begins = 0
 
     def feed(self, data: memoryview) -> int:
-        """Look at the next bytes; how many of them may be handed on: all, or those before the first faulty frame."""
+        """Look at the next bytes; how many of them may be handed on: those of good frames, the last one a close."""
         head = self._head
         at, end = 0, len(data)
-        begin = good = 0
+        begin = good = self.close_begins = 0
         while at < end:
             if self._payload_left:
                 taken = min(self._payload_left, end - at)
                 self._payload_left -= taken
                 at += taken
                 continue
+            if self.close_seen:
+                break
             if not head:
                 begin = at
             taken = _header_size(head) - len(head)
             head += data[at : at + taken]
-            at += taken
-            if at > end or len(head) < _header_size(head):
+            at = min(at + taken, end)
+            if len(head) < _header_size(head):
                 continue
-            self.close_seen |= head[0] & 0x0F == _CLOSE
             size = _payload_size(head)
+            if head[0] & 0x0F == _CLOSE:
+                self.close_seen = True
+                self.close_begins = begin
             if self.fault is None and (fault := self._fault(head, size)):
                 self.fault, good = fault, begin
             self._payload_left = size
             head.clear()
-        return end if self.fault is None else good
+        return at if self.fault is None else good
 
     def _fault(self, head: bytearray, size: int) -> tuple[int, str] | None:
         opcode, is_last, short = head[0] & 0x0F, head[0] & 0x80, head[1] & 0x7F

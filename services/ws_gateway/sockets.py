@@ -11,6 +11,7 @@ from services.ws_gateway.access import Refused, check_origin, shown_token
 from services.ws_gateway.client import BROKEN, MAX_FRAME, TOO_LARGE, Client
 from services.ws_gateway.frames import error
 from services.ws_gateway.gateway import Gateway
+from services.ws_gateway.sizes import PROTOCOL_ERROR
 from shared.errors import invalid
 from shared.logs import get_logger
 
@@ -18,6 +19,8 @@ from shared.logs import get_logger
 NO_STATUS = 1005
 # How long a client may take to answer a close frame; it may have to read what lies before it.
 CLOSING_SECONDS = 10.0
+# The same for one that broke the protocol.
+FAILING_SECONDS = 1.0
 # The transport's own buffer: above the one the client counts as slow, below the other no longer.
 HIGH_WATER, LOW_WATER = 64 * 1024, 16 * 1024
 # The kernel's, which would otherwise grow to megabytes for a client that does not read.
@@ -91,7 +94,7 @@ class Socket(WSListener):
         elif kind == WSMsgType.PONG:
             client.ponged(frame.get_payload_as_bytes())
         elif (kind == WSMsgType.CONTINUATION) != bool(self._parts):
-            self.fail(1002, "a fragment is out of order")
+            self.fail(PROTOCOL_ERROR, "a fragment is out of order")
         else:
             if kind != WSMsgType.CONTINUATION:
                 self._is_text = kind == WSMsgType.TEXT
@@ -127,8 +130,17 @@ class Socket(WSListener):
 
     def fail(self, code: int, reason: str) -> None:
         """Something came that can't be taken."""
-        if self._client:
-            self._client.close(code, reason)
+        if self._client is None or self._closing:
+            return
+        self._client.close(code, reason)
+        if code == PROTOCOL_ERROR and self._transport:
+            # Where its frames begin and end is not known any more, so its close frame may never be seen.
+            self._abort_in(FAILING_SECONDS, self._transport)
+
+    def _abort_in(self, seconds: float, transport: WSTransport) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, transport.underlying_transport.abort)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is closed."""
@@ -157,7 +169,7 @@ class Socket(WSListener):
             return
         self._closing = True
         transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
-        self._timer = asyncio.get_running_loop().call_later(CLOSING_SECONDS, transport.underlying_transport.abort)
+        self._abort_in(CLOSING_SECONDS, transport)
 
     def buffered(self) -> int:
         """How many bytes the system has not taken yet."""

@@ -69,6 +69,20 @@ def test_a_frame_that_follows_in_the_same_bytes_is_found_faulty_at_its_first_byt
     assert FrameSizes(1000).feed(memoryview(good + b"\x83\x80" + MASK)) == len(good)
 
 
+def test_what_comes_behind_a_close_means_nothing() -> None:
+    follower, first, close = FrameSizes(1000), masked(1, 20), masked(8, 2)
+    assert follower.feed(memoryview(first + close + masked(8, 2) + b"\xff" * 20)) == len(first + close)
+    assert follower.close_begins == len(first)
+    assert follower.feed(memoryview(b"\xff" * 20)) == 0
+    assert (follower.fault, follower.close_begins) == (None, 0)
+
+
+def test_a_close_may_come_in_pieces() -> None:
+    follower, close = FrameSizes(1000), masked(8, 5)
+    assert [follower.feed(memoryview(close[at : at + 1])) for at in range(len(close))] == [1] * len(close)
+    assert follower.feed(memoryview(b"x")) == 0
+
+
 @pytest.mark.parametrize(
     "head",
     [
