@@ -16,6 +16,7 @@ import psutil
 from rich.markup import escape
 from rich.table import Table
 
+from cli import gateways
 from cli.local import ports
 from cli.local.environment import (
     ENV_FILE,
@@ -100,8 +101,10 @@ def status(*, as_json: bool) -> bool:
     running = RunFile(environment.data).read()
     names = list(running.facts["services"]) if running else available_services()
     rows = [_row(name, environment, _processes(running)) for name in names]
+    live = gateways.state(environment.gateway_port, environment.get("SWITCHYARD_API_KEY"))
     if as_json:
-        print(json.dumps({"supervisor": running.pid if running else None, "services": rows}, indent=2))  # noqa: T201
+        said = {"supervisor": running.pid if running else None, "services": rows, "live": live}
+        print(json.dumps(said, indent=2))  # noqa: T201
         return all(row["ready"] for row in rows)
     out.print(f"Running (pid {running.pid}, {environment.data})." if running else "Not started by `make up`.")
     table = Table("service", "ready", "port", "pid", "memory", "says", box=None, pad_edge=False)
@@ -110,6 +113,8 @@ def status(*, as_json: bool) -> bool:
         memory = f"{row['memory'] // 1_000_000} MB" if row["memory"] else ""
         table.add_row(row["name"], mark, str(row["port"]), str(row["pid"] or ""), memory, escape(row["says"]))
     out.print(table)
+    if live:
+        gateways.show(live)
     if running:
         _banner(environment, running)
     return all(row["ready"] for row in rows)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from cli import gateways
+from cli.local.ports import free_port
 from tests.integration.ws_gateway.processes import GatewayProcess, connected, token
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +89,9 @@ async def test_it_comes_to_those_who_name_its_topic_alone(gateway: GatewayProces
             assert frame["type"] != "gateway_state"
 
 
-async def test_curl_gets_it_with_a_key_or_a_token(make_gateway: Any) -> None:
+async def test_curl_and_the_command_line_get_it_with_a_key_or_a_token(
+    make_gateway: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     gateway = make_gateway(SWITCHYARD_API_KEY=KEY)
     gateway.start()
     async with connected(gateway, token("ana")):
@@ -109,3 +113,12 @@ async def test_curl_gets_it_with_a_key_or_a_token(make_gateway: Any) -> None:
         assert (status, body["code"]) == (422, "invalid")
         assert get(gateway, method="POST", X_API_Key=KEY)[0] == 405
         assert get(gateway, method="HEAD", X_API_Key=KEY) == (200, None)
+        live = gateways.state(gateway.port, KEY)
+        assert live
+        assert (live["agents"], live["gateway"]["connections_total"], live["problems"]) == (1, 1, [])
+        gateways.show({**live, "problems": ["ana: its socket is full"]})
+        shown = capsys.readouterr().out
+        assert live["gateway"]["gateway_id"] in shown
+        assert "ana: its socket is full" in shown
+        assert gateways.state(gateway.port, "wrong") is None
+        assert gateways.state(free_port(), KEY) is None
