@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from shared.errors import Rejected, invalid
 from shared.messages import Command, new_id, rfc3339
 from shared.messages.envelope import Priority
-from shared.messages.sidebar import KeptMention, Mention, MentionRoute, Sidebar
+from shared.messages.sidebar import MAX_MENTION, KeptMention, Mention, MentionRoute, Sidebar
 
 # Of one agent so many wait at most; when there are more, the oldest go.
 MOST_WAITING = 1_000
@@ -74,8 +74,12 @@ def made(
     priority: Priority,
     now: datetime,
 ) -> list[KeptMention]:
-    """A mention for each target, once, in their order, on behalf of a command's sender."""
+    """A mention for each target, once, in their order, on behalf of a command's sender.
+
+    Of a text longer than a mention may be, such as a post's, it has the beginning.
+    """
     agents = list(dict.fromkeys(targets))
+    message = message if len(message) <= MAX_MENTION else f"{message[: MAX_MENTION - 1]}…"
     return [
         KeptMention(
             mention_id=new_id(),

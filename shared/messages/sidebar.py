@@ -33,6 +33,10 @@ Post = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 Importance = Annotated[Priority, BeforeValidator(lambda given: "critical" if given == "urgent" else given)]
 
 
+# Letters: a mention goes to many, each has its own, and up to a thousand of them wait for an agent.
+MAX_MENTION = 10_000
+
+
 class AgentCapability(Model):
     """What a participant can do, and how much it has to do: `current_load` is the number of its open sidebars."""
 
@@ -461,7 +465,7 @@ class Mention(CommandData):
     """
 
     target_agents: Annotated[list[Id], Field(min_length=1, max_length=50)]
-    message: Post
+    message: Annotated[str, StringConstraints(min_length=1, max_length=MAX_MENTION)]
     session_id: Id | None = None
     sidebar_id: Id | None = None
     context_refs: References = []

@@ -143,3 +143,12 @@ def test_nobody_else_reaches_into_a_sidebar_or_out_of_it(worker, targets, data, 
     outcome = mention(worker, *targets, data={"sidebar_id": "sb1", **data}, **options)
     assert result_of(outcome).get("code") == code
     assert len(outcome.events) == (code is None)
+
+
+@pytest.mark.usefixtures("sidebar")
+def test_of_a_long_post_a_mention_has_the_beginning_and_refers_to_the_rest(worker):
+    data = {"sidebar_id": "sb1", "text": "@bob " + "x" * 90_000}
+    (outcome,) = worker.outcomes(worker.command("post_to_sidebar", data, sender="ada"))
+    (kept,) = worker.ask("list_mentions", agent_id="bob")["mentions"]
+    assert (len(kept["message"]), kept["message"][:7], kept["message"][-1]) == (10_000, "@bob xx", "…")
+    assert kept["context_refs"] == [result_of(outcome)["exchange"]["exchange_id"]]
