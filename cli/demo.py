@@ -45,13 +45,14 @@ def demo() -> bool:
     """Run every case and print it; True when nothing is missing."""
     environment = present(Environment.load(ENV_FILE))
     session = f"demo-{uuid.uuid4().hex[:8]}"
-    topics = ["webhook.github.#", f"session.{session}.#", f"memory.{session}.#", f"task.{session}.#"]
+    topics = ["webhook.github.#", f"session.{session}.#", f"memory.{session}.#", f"task.{session}.#", "sidebar.#"]
     began = time.monotonic()
     try:
         with Client(environment) as client, client.socket(topics) as feed:
             good = _show(_push(client, feed, environment.get("GITHUB_WEBHOOK_SECRET")))
             good = _show(_memory(client, feed, session)) and good
             good = _show(_task(client, feed, session)) and good
+            good = _show(_sidebar(client, feed, session)) and good
     except CallFailed as error:
         fail(str(error))
     verdict = f"{GOOD} All of it arrived" if good else f"{BAD} Something is missing"
@@ -134,6 +135,35 @@ def _task(client: Client, feed: Feed, session: str) -> Case:
         case.step(True, "WebSocket ← task_claimed, task_completed", _since(began))
         kept = client.ask("get_task", {"task_id": task["task_id"]}, "task")
         case.step(kept["output_data"] == ANSWER, f"PostgreSQL ← get_task: {kept['output_data']}", _since(began))
+    return case
+
+
+def _sidebar(client: Client, feed: Feed, session: str) -> Case:
+    case = Case("A sidebar of two agents")
+    with _missing(case):
+        began = time.monotonic()
+        sidebar_id = f"{session}-sidebar"
+        data = {"session_id": session, "sidebar_id": sidebar_id, "participants": ["claude", "ada"]}
+        client.ask("spawn_sidebar", {**data, "task_description": "Why does the checkout test fail?"}, "sidebar")
+        event = _await(feed, lambda f: f["type"] == "sidebar_spawn" and f["sidebar_id"] == sidebar_id)
+        known = ", ".join(f"{ref['kind']} {ref['id']}" for ref in event["inherited_context"])
+        case.step(bool(known), f"spawn_sidebar → WebSocket ← sidebar_spawn, which knows {known}", _since(began))
+        began = time.monotonic()
+        said = client.ask("post_to_sidebar", {"sidebar_id": sidebar_id, "text": "@ada two clocks"}, "exchange")
+        _await(feed, lambda f: f["type"] == "sidebar_exchange" and f["sidebar_id"] == sidebar_id)
+        text = f"post_to_sidebar → WebSocket ← sidebar_exchange {said['seq']}, mentions {', '.join(said['mentions'])}"
+        case.step(said["mentions"] == ["ada"], text, _since(began))
+        began = time.monotonic()
+        done = {"sidebar_id": sidebar_id, "findings": "The clock was mocked twice"}
+        merged = client.ask("merge_sidebar", done, "merged")
+        _await(feed, lambda f: f["type"] == "sidebar_merge" and f["sidebar_id"] == sidebar_id)
+        case.step(
+            True, f"merge_sidebar → WebSocket ← sidebar_merge, {merged['exchange_count']} exchange", _since(began)
+        )
+        wanted = {"session_id": session, "artifact_id": merged["artifact_id"]}
+        kept = client.ask("get_artifact", wanted, "artifact")
+        text = f"PostgreSQL ← get_artifact: {kept['type']} “{kept['name']}”"
+        case.step("mocked twice" in kept["content"], text, _since(began))
     return case
 
 

@@ -192,6 +192,7 @@ def _move(command: str, session: str, json: bool, **data: Any) -> None:
 
 # What a noun is best known by, and what an event may say besides.
 _HEADLINE = (
+    "sidebar_id",
     "key",
     "name",
     "title",
@@ -201,6 +202,8 @@ _HEADLINE = (
     "description",
     "content",
     "details",
+    "text",
+    "message",
     "error_message",
 )
 _BESIDES = ("reason", "summary", "patch", "success")
@@ -211,5 +214,8 @@ def _about(event: "Row") -> str:
     from cli.tables import one_line
 
     nouns = [value for value in event.values() if isinstance(value, dict)]
+    if "sidebar" in event:
+        # What is said there names it too.
+        nouns = [event["sidebar"], *({**noun, "sidebar_id": None} for noun in nouns if noun is not event["sidebar"])]
     known = [one_line(noun[name]) for noun in nouns for name in _HEADLINE if noun.get(name)]
     return " · ".join(known + [f"{name}: {one_line(event[name])}" for name in _BESIDES if event.get(name)])

@@ -131,7 +131,7 @@ def _line(label: str, author: str, moment: str, text: str) -> "Text":
     head = (
         Text(f"{label}  ", style="dim") + Text(harmless(author), style="bold") + Text(f"  {short(moment)}", style="dim")
     )
-    return head + Text("\n" + "\n".join(f"  {line}" for line in harmless(text).splitlines()), style="not bold")
+    return head + Text("\n" + "\n".join(f"  {line}".rstrip() for line in harmless(text).splitlines()), style="not bold")
 
 
 def _print_conversation(title: str, lines: "list[Text]") -> None:
