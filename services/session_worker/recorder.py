@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from services.session_worker import store
 from services.session_worker.epochs import EpochChanged, Epochs
 from services.session_worker.event_rows import EventRow, foreign_row, row_of
+from services.session_worker.presences import told_of
 from services.session_worker.store.events import EventLog
 from shared.bus.tail import Start, StreamEvent, Tail
 from shared.database import Database, Transaction, is_transient
@@ -170,7 +171,7 @@ class Recorder:
             async with self._database.transaction() as tx:
                 moved = await store.events.advance(tx, self._log, checkpoint)
                 if moved and rows:
-                    await store.events.insert_events(tx, [row.text for _, row in rows])
+                    await self._insert(tx, rows)
         except DBAPIError as error:
             if not _is_fault_of_data(error):
                 raise
@@ -193,6 +194,11 @@ class Recorder:
         log.debug("events_recorded", events=len(rows), cursor=checkpoint)
         return True
 
+    async def _insert(self, tx: Transaction, rows: Sequence[tuple[StreamEvent, EventRow]]) -> None:
+        await store.events.insert_events(tx, [row.text for _, row in rows])
+        if told := told_of((event for event, _ in rows), self._log.base):
+            await store.presences.save_presences(tx, told)
+
     async def _record_alone(self, tx: Transaction, event: StreamEvent, row: EventRow) -> bool:
         """Write one event whose batch was refused: as it says it is, else as a foreign one, else not at all."""
         for attempt in (row, foreign_row(event, self._log)):
@@ -200,7 +206,7 @@ class Recorder:
                 break
             try:
                 async with tx.begin_nested():
-                    await store.events.insert_events(tx, [attempt.text])
+                    await self._insert(tx, [(event, attempt)])
                 return True
             except DBAPIError as error:
                 if not _is_fault_of_data(error):

@@ -148,10 +148,19 @@ class Presence:
         """An event `agent_presence` is in the log: so this was told."""
         if not (frame.routing_key.startswith("agent.") and frame.routing_key.endswith(".presence")):
             return
+        self._was_told(frame.text, is_latest=True)
+
+    def recall(self, event: bytes) -> None:
+        """This was the last event of an agent as far as it is recorded; the log, read before, counts more."""
+        self._was_told(event, is_latest=False)
+
+    def _was_told(self, text: bytes, *, is_latest: bool) -> None:
         try:
-            event = _EVENT.decode(frame.text)
+            event = _EVENT.decode(text)
         except msgspec.MsgspecError as fault:
-            log.warning("presence_unreadable", cursor=frame.cursor, reason=str(fault)[:200])
+            log.warning("presence_unreadable", reason=str(fault)[:200])
+            return
+        if not is_latest and self.tellings.knows(event.agent_id):
             return
         state = (
             None if event.status == "offline"

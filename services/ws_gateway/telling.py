@@ -99,6 +99,11 @@ class Tellings:
             tale.due = None  # what is different now waits for its turn again
         self._weigh(agent_id, tale, now)
 
+    def knows(self, agent_id: str) -> bool:
+        """Whether it is known what was told of it last."""
+        tale = self._tales.get(agent_id)
+        return tale is not None and tale.told_by is not None
+
     def learn(self, agent_id: str, message_id: str, now: float) -> None:
         """Another gateway knows that what is so was told by this event, which may be older than the log read here."""
         tale = self._tales.get(agent_id)

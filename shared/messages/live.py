@@ -1,6 +1,6 @@
 """The live layer: presence, emergencies, shutdown, and what the gateway reports of its connections."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -80,6 +80,14 @@ class UseResumeToken(CommandData):
     connection_id: Id
     agent_id: Id
     resumed_as: Id
+
+
+@command("sidebar", result={"presences": list[Any], "next": str | None}, reads=True, public=False)
+class ListPresences(CommandData):
+    """The last `agent_presence` of each agent that is there by it, by agent; `next` is the `after` of the next page."""
+
+    after: Id | None = None
+    limit: Annotated[int, Field(ge=1, le=5000)] = 2000
 
 
 class GatewayAct(Model):

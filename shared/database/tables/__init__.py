@@ -4,7 +4,7 @@ from shared.database.tables.access import api_keys, audit
 from shared.database.tables.callbacks import callback_attempts, callbacks
 from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
-from shared.database.tables.live import mentions, resumed_connections, revoked_tokens
+from shared.database.tables.live import mentions, presences, resumed_connections, revoked_tokens
 from shared.database.tables.memories import memories, memory_versions
 from shared.database.tables.runtime import handled_messages, unconfirmed_messages
 from shared.database.tables.session_parts import actions, responses, session_agents, session_goals, session_states
@@ -36,6 +36,7 @@ __all__ = [
     "memory_versions",
     "mentions",
     "metadata",
+    "presences",
     "responses",
     "resumed_connections",
     "revoked_tokens",

@@ -1,6 +1,6 @@
 """The session worker's tables of the live layer: what waits for agents, and which connections and tokens are spent."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, Integer, Table, Text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Identity, Index, Integer, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from shared.database.tables.columns import MOMENT, metadata, moment
@@ -29,6 +29,16 @@ mentions = Table(
     Index("mentions_of_agent", "agent_id", "number"),
     # Those past their week.
     Index("mentions_by_age", "created"),
+)
+
+# What others were told last of each agent that is there by it, as recorded: a gateway that comes up alone learns from
+# it whom it has to tell offline. A row for each agent that is connected; written with the events, by the recorder.
+presences = Table(
+    "presences",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("body", JSON, nullable=False),
 )
 
 # Connections that were resumed by another: each can be once. Kept as long as a resume token may be about.

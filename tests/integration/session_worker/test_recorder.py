@@ -16,8 +16,11 @@ from shared.bus.publisher import Publisher
 from shared.bus.topology import EVENT_LOG, EVENTS
 from shared.database import Database
 from shared.messages import JsonText, new_id
+from shared.messages.live import AgentPresence, PresenceStatus
 from shared.messages.session import LlmConversationInsight
 from tests.waiting import eventually_async
+
+PRESENCES = "select agent_id, body::text as body from presences"
 
 
 class Stream:
@@ -309,3 +312,26 @@ def _migrate(url: str) -> None:
     from tests.conftest import migrate
 
     migrate(url)
+
+
+def test_who_is_there_by_the_last_event_of_each_agent_is_kept(
+    with_stream: Callable[[Callable[[Stream], Awaitable[None]]], None],
+) -> None:
+    def told(agent_id: str, status: PresenceStatus) -> bytes:
+        return AgentPresence(
+            agent_id=agent_id, status=status, current_context="", active_sidebars=[], specialties=[]
+        ).encoded()
+
+    async def check(stream: Stream) -> None:
+        there = told("bob", "working")
+        bodies = [told("ana", "online"), told("bob", "online"), there, told("ana", "offline"), told("cid", "offline")]
+        async with stream.recording():
+            for body in bodies:
+                await stream.publish(body, routing_key="agent.x.presence")
+            await stream.recorded(len(bodies))
+            assert [(row.agent_id, row.body.encode()) for row in await stream.rows(PRESENCES)] == [("bob", there)]
+            await stream.publish(told("bob", "offline"), routing_key="agent.x.presence")
+            await stream.recorded(len(bodies) + 1)
+            assert await stream.rows(PRESENCES) == []
+
+    with_stream(check)

@@ -108,6 +108,28 @@ def test_nobody_stays_a_ghost_when_all_gateways_are_killed(town: Town) -> None:
     assert town.told("bob") == ["online"]
 
 
+def test_who_was_told_online_longer_ago_than_the_log_in_memory_goes_is_no_ghost_either(town: Town) -> None:
+    town.come("ana", "a")
+    town.come("bob", "b")
+    town.come("cid", "c")
+    town.pass_time(1)
+    recorded = [event.encoded() for event in town.log]
+    for gateway_id in list(town.gateways):
+        town.kill(gateway_id)
+    town.tell(town.log[-1].model_copy(update={"message_id": "later", "agent_id": "cid", "status": "offline"}))
+    alone = town.start("d")
+    # All it reads of the log itself is that Cid has gone.
+    alone.read = len(town.log) - 1
+    alone.follow()
+    for event in [*recorded, b"{}", b""]:
+        alone.presence.recall(event)
+    town.come("bob", "d")
+    town.pass_time(6)
+    assert town.told("ana") == ["online", "offline"]
+    assert town.told("bob") == ["online"]
+    assert town.told("cid") == ["online", "offline"]
+
+
 def test_a_gateway_that_started_later_tells_nothing_again(town: Town) -> None:
     town.come("zoe", "c")
     town.pass_time(1)
