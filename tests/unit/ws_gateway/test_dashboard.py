@@ -29,3 +29,12 @@ def test_no_panel_lies_on_another() -> None:
         for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
     ]
     assert len(set(taken)) == len(taken)
+
+
+def test_every_metric_of_the_live_layer_is_documented() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "services/ws_gateway").rglob("*.py"))
+    source += (ROOT / "services/session_worker/sidebar_metrics.py").read_text()
+    ours = set(re.findall(r'"(switchyard_\w+?)(?:_total)?"', source)) - {"switchyard_gateway_"}
+    ours |= {GATEWAY + name for name in re.findall(r'readings\.(?:count|level)\(\s*"(\w+)"', source)}
+    documented = set(re.findall(r"`(switchyard_\w+)", (ROOT / "docs/live-operations.md").read_text()))
+    assert ours == {name.removesuffix("_total") for name in documented}
