@@ -12,9 +12,8 @@ from shared.logs import get_logger
 
 # What the query takes.
 AGENTS_AT_ONCE = 500
-# The worker's list of who has sent events lags behind the stream by some seconds: these are looked at as well.
-LATEST_EVENTS = 5_000
-# Of these, before others get their turn.
+# The worker tells of open sessions and sidebars by their participants. Who has sent events, and who took part in what
+# was closed lately, is read from the ring: so many events before others get their turn.
 STRIDE = 1_000
 
 log = get_logger()
@@ -88,7 +87,7 @@ class Contexts:
             log.warning("agent_contexts_unknown", agents=len(agents), reason=str(fault) or "no answer")
             is_answered = isinstance(fault, msgspec.MsgspecError)
             return Unavailable("the worker's answer can't be read") if is_answered else fault
-        await self._learn_latest()
+        await self._learn_recent()
         relevance = self._hub.relevance
         told = {context.agent_id: context for context in found.contexts}
         for agent_id in agents:
@@ -96,9 +95,9 @@ class Contexts:
             relevance.merge(agent_id, context.sessions if context else (), context.sidebars if context else ())
         return None
 
-    async def _learn_latest(self) -> None:
+    async def _learn_recent(self) -> None:
         hub = self._hub
-        seen, last = max(hub.ring.floor, hub.cursor - LATEST_EVENTS), hub.cursor
+        seen, last = hub.ring.floor, hub.cursor
         while frames := hub.ring.after(seen, STRIDE):
             for frame in frames:
                 hub.relevance.learn(frame)

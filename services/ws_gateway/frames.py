@@ -25,6 +25,7 @@ FOR_EVERYONE = frozenset({*LANES, "system_shutdown", "maintenance_shutdown", "em
 FOR_ADMINS = frozenset({"security_alert", "unacknowledged_updates"})
 _ADMIN_TOPICS = frozenset({"system.security_alert", "system.unacknowledged"})
 MENTION = "mention_route"
+_ADDRESSED_TOPICS = ("sidebar.", *_ADMIN_TOPICS)
 _ADDRESSED = FOR_EVERYONE | FOR_ADMINS | {MENTION}
 _NOBODY: frozenset[str] = frozenset()
 
@@ -46,7 +47,7 @@ class Frame:
         self.type = kind
         if kind in LANES:
             self.rank = CRITICAL
-        self.is_addressed = kind in _ADDRESSED or routing_key in _ADMIN_TOPICS or _is_of_sidebar(routing_key, kind)
+        self.is_addressed = kind in _ADDRESSED or routing_key.startswith(_ADDRESSED_TOPICS) or kind[:8] == "sidebar_"
         self._about: About | None = None
         self._words: Words | None = None
 

@@ -97,6 +97,9 @@ class Hub:
 
     def hand_out(self, group: Group, frames: list[Frame]) -> None:
         """Give events to all of a group."""
+        if len(frames) == 1:
+            self._send(group, frames, frames[0].data)
+            return
         for some in joinable(frames):
             self._send(group, some, _joined(some))
 

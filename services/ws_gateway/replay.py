@@ -124,13 +124,15 @@ class Replay:
         self._connection.write(gap(missing.first, missing.last, missing.reason))
 
     def _choose(self, frames: list[Frame], until: int) -> None:
+        if self._is_own:
+            # First of all: the last event of a session may be the one that names who took part in it.
+            for frame in frames:
+                self._hub.relevance.learn_of(frame, self._connection.agent_id)
         self._chosen.extend(frame for frame in frames if self._wants(frame) and self._note(frame.message_id))
         self._looked_at = until
 
     def _wants(self, frame: Frame) -> bool:
         connection, relevance = self._connection, self._hub.relevance
-        if self._is_own:
-            relevance.learn_of(frame, connection.agent_id)
         if frame.cursor in connection.overtook:
             return False
         wanted = any(

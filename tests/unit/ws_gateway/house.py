@@ -110,10 +110,14 @@ class House:
 
     def publish(self, *routing_keys: str) -> None:
         for routing_key in routing_keys:
-            offset = len(self.stored)
-            body = json.dumps({"type": "test", "message_id": f"m{offset}"}).encode()
-            self.stored.append(StreamEvent(offset, routing_key, body, f"m{offset}"))
-            self.intake.take(self.stored[-1:])
+            self.publish_body(routing_key, {})
+
+    def publish_body(self, routing_key: str, body: dict[str, Any]) -> None:
+        """An event with fields of its own."""
+        offset = len(self.stored)
+        text = json.dumps({"type": "test", "message_id": f"m{offset}", **body}).encode()
+        self.stored.append(StreamEvent(offset, routing_key, text, f"m{offset}"))
+        self.intake.take(self.stored[-1:])
 
     def enter(self, token: str | None = None) -> "Visitor":
         socket = Socket()
