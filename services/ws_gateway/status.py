@@ -23,6 +23,8 @@ from shared.messages import JsonText, rfc3339
 
 REFRESH_SECONDS = 5.0
 MOST_AGENTS, MOST_PROBLEMS = 1_000, 100
+# Connections looked at before others get their turn.
+LOOKED_AT_ONCE = 200
 # Who names this topic is sent the display; a pattern that merely matches it does not bring it.
 TOPIC = "system.gateway"
 # How long the figures of the sidebars are waited for.
@@ -97,6 +99,7 @@ class Status:
         self._process = psutil.Process()
         self._cpu = (self._started_at, time.process_time(), 0.0)
         self._last: _Look | None = None
+        self._looking: asyncio.Task[_Look] | None = None
         self._pushing: asyncio.Task[None] | None = None
         # Who has been sent the display when it was due last, or asked for it since.
         self._shown: set[str] = set()
@@ -108,13 +111,12 @@ class Status:
 
     async def ask(self, viewer: Viewer, asked: Asked) -> dict[str, Any]:
         """The display as this viewer may see it, with the sidebars' figures for admins. Raises `Rejected`."""
+        look = await self._fresh()
         if viewer.is_admin:
-            await self._ask_sidebars()
-        return self.view(viewer, asked)
+            await self._ask_sidebars(look)
+        return self._view(look, viewer, asked)
 
-    def view(self, viewer: Viewer, asked: Asked) -> dict[str, Any]:
-        """The display as this viewer may see it. Raises `Rejected` for a cursor that is none."""
-        look = self._look()
+    def _view(self, look: _Look, viewer: Viewer, asked: Asked) -> dict[str, Any]:
         rows = [row for row in self._rows(look, viewer) if not row[2].closing]
         after = position(asked.cursor)
         page = [row for row in rows if row[:2] > after][: asked.limit + 1]
@@ -182,21 +184,20 @@ class Status:
 
     async def _push(self, listeners: list[Client]) -> None:
         viewers = [(client, Viewer.of_identity(client.identity)) for client in listeners if client.identity]
+        look = await self._fresh()
         if any(viewer.is_admin for _, viewer in viewers):
-            await self._ask_sidebars()
-        look = self._look()
+            await self._ask_sidebars(look)
         for client, viewer in viewers:
             # All admins see the same.
             key = Viewer(None, "", True) if viewer.is_admin else viewer
             if key not in look.views:
                 await asyncio.sleep(0)
-                look.views[key] = message("gateway_state", timestamp=_now(), **self.view(viewer, Asked()))
+                look.views[key] = message("gateway_state", timestamp=_now(), **self._view(look, viewer, Asked()))
             # Who reads slowly sees the next one.
             if not client.connection.paused:
                 client.send(look.views[key])
 
-    async def _ask_sidebars(self) -> None:
-        look = self._look()
+    async def _ask_sidebars(self, look: _Look) -> None:
         if look.sidebars is not None:
             return
         try:
@@ -205,21 +206,25 @@ class Status:
         except (Rejected, BusError, TimeoutError) as fault:
             log.info("sidebar_stats_unknown", reason=str(fault) or "no answer")
 
-    def _look(self) -> _Look:
+    async def _fresh(self) -> _Look:
+        """A look that is young enough; several who want a new one share it."""
         now = self._clock()
-        last = self._last
-        if last is None or now - last.at >= self._every:
-            last = self._last = self._new_look(now)
-        return last
+        if self._last is not None and now - self._last.at < self._every:
+            return self._last
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look(now))
+        return await asyncio.shield(self._looking)
 
-    def _new_look(self, now: float) -> _Look:
+    async def _look(self, now: float) -> _Look:
         kinds: Counter[str] = Counter()
         permissions: Counter[str] = Counter()
         rows = []
         healths: dict[str, int] = {}
         clients = self._gateway.clients
         health = self._sources.health
-        for client in clients:
+        for number, client in enumerate(clients):
+            if number % LOOKED_AT_ONCE == LOOKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
             if (identity := client.identity) is not None and not client.closing:
                 kinds[identity.kind] += 1
                 permissions[identity.permission] += 1
@@ -246,7 +251,8 @@ class Status:
             "memory_bytes": self._process.memory_info().rss,
             "cpu": self._cpu_share(now),
         }
-        return _Look(now, gateway, rows, healths)
+        self._last = _Look(now, gateway, rows, healths)
+        return self._last
 
     def _cpu_share(self, now: float) -> float:
         """How much of one core the process has used since the last look."""

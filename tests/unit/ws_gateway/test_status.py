@@ -52,8 +52,8 @@ class Watched:
             raise Unavailable("the broker is away")
         return self.sidebars
 
-    def view(self, viewer: Viewer = ADMIN, **asked: Any) -> dict[str, Any]:
-        return self.status.view(viewer, Asked(**asked))
+    async def view(self, viewer: Viewer = ADMIN, **asked: Any) -> dict[str, Any]:
+        return await self.status.ask(viewer, Asked(**asked))
 
     def come(self, agent_id: str, health: int = 100, **more: Any) -> Visitor:
         visitor = self.house.come(agent_id, **more)
@@ -79,9 +79,9 @@ async def test_the_least_healthy_connections_come_first_page_by_page() -> None:
     watched = Watched()
     for number, health in enumerate([90, 20, 100, 50, 70]):
         watched.come(f"a{health}", health, permission="observer" if number % 2 else "active")
-    first = watched.view(limit=2)
-    second = watched.view(limit=2, cursor=first["next"])
-    third = watched.view(limit=2, cursor=second["next"])
+    first = await watched.view(limit=2)
+    second = await watched.view(limit=2, cursor=first["next"])
+    third = await watched.view(limit=2, cursor=second["next"])
     assert [names(page) for page in (first, second, third)] == [["a20", "a50"], ["a70", "a90"], ["a100"]]
     assert third["next"] is None
 
@@ -91,20 +91,20 @@ async def test_totals_count_everyone() -> None:
     watched.come("ana")
     watched.come("ana", permission="observer")
     watched.come("hal", kind="human")
-    gateway = watched.view()["gateway"]
+    gateway = (await watched.view())["gateway"]
     assert gateway["connections_total"] == 3
     assert gateway["by_kind"] == {"human": 1, "agent": 2}
     assert gateway["by_permission"] == {"observer": 1, "active": 2}
     assert gateway["events_in"] == 7
     assert gateway["memory_bytes"] > 1_000_000
-    assert watched.view()["gateways"][0]["gateway_id"] == "g1"
+    assert (await watched.view())["gateways"][0]["gateway_id"] == "g1"
 
 
 async def test_who_is_no_admin_sees_its_own_connections_and_totals_only() -> None:
     watched = Watched()
     watched.come("ana", 10)
     watched.come("ben", 20)
-    view = watched.view(Viewer("ben", "key", False))
+    view = await watched.view(Viewer("ben", "key", False))
     assert names(view) == ["ben"]
     assert "address" not in view["connections"][0]
     assert [agent["agent_id"] for agent in view["agents"]] == ["ben"]
@@ -112,16 +112,16 @@ async def test_who_is_no_admin_sees_its_own_connections_and_totals_only() -> Non
     assert "ben" in view["problems"][0]
     assert view["sidebars"] is None
     assert view["gateway"]["connections_total"] == 2
-    assert watched.view()["connections"][0]["address"] == "1.2.3.4"
-    assert [agent["health"] for agent in watched.view()["agents"]] == [10, 20]
+    assert (await watched.view())["connections"][0]["address"] == "1.2.3.4"
+    assert [agent["health"] for agent in (await watched.view())["agents"]] == [10, 20]
 
 
 async def test_a_key_that_reads_sees_the_connections_it_has_let_in() -> None:
     watched = Watched()
     watched.come("ana", issued_to="dashboards")
     watched.come("ben", issued_to="others")
-    assert names(watched.view(Viewer.of_key(Caller("dashboards", frozenset({"read"}))))) == ["ana"]
-    assert len(names(watched.view(Viewer.of_key(Caller("bootstrap", SCOPES))))) == 2
+    assert names(await watched.view(Viewer.of_key(Caller("dashboards", frozenset({"read"}))))) == ["ana"]
+    assert len(names(await watched.view(Viewer.of_key(Caller("bootstrap", SCOPES))))) == 2
 
 
 async def test_an_agent_is_never_an_admin_whatever_its_key_may_do() -> None:
@@ -136,27 +136,27 @@ async def test_what_is_wrong_is_said_in_words() -> None:
     watched = Watched()
     visitor = watched.come("ana", 12)
     watched.come("ben", 60)
-    (problem,) = watched.view()["problems"]
+    (problem,) = (await watched.view())["problems"]
     assert problem == f"ana (active, {visitor.client.id}): health 12 of 100: its socket is full"
 
 
 async def test_it_is_computed_at_most_every_five_seconds() -> None:
     watched = Watched()
-    assert watched.view()["gateway"]["connections_total"] == 0
+    assert (await watched.view())["gateway"]["connections_total"] == 0
     watched.come("ana")
     watched.time = 4.9
-    assert watched.view()["gateway"]["connections_total"] == 0
+    assert (await watched.view())["gateway"]["connections_total"] == 0
     watched.time = 5.0
-    assert watched.view()["gateway"]["connections_total"] == 1
+    assert (await watched.view())["gateway"]["connections_total"] == 1
 
 
 async def test_a_connection_that_has_gone_meanwhile_is_left_out() -> None:
     watched = Watched()
     visitor = watched.come("ana", 3)
-    assert names(watched.view()) == ["ana"]
+    assert names(await watched.view()) == ["ana"]
     visitor.client.close(1000, "")
-    assert names(watched.view()) == []
-    assert watched.view()["problems"] == []
+    assert names(await watched.view()) == []
+    assert (await watched.view())["problems"] == []
 
 
 async def test_who_names_the_topic_is_sent_it_at_once_and_then_every_five_seconds() -> None:
@@ -217,7 +217,7 @@ async def test_without_the_session_worker_the_sidebars_are_left_out() -> None:
 
 async def test_a_display_nobody_looks_at_holds_no_clients() -> None:
     watched = Watched()
-    watched.view()
+    await watched.view()
     watched.time = 11.0
     watched.status.beat()
     assert watched.status._last is None
@@ -242,5 +242,5 @@ async def test_a_cursor_that_is_none_is_refused() -> None:
     watched = Watched()
     for cursor in ("", "x.y", "4711.a", "7", "٣.a"):
         with pytest.raises(Rejected, match="no cursor"):
-            watched.view(cursor=cursor)
+            await watched.view(cursor=cursor)
     await asyncio.sleep(0)
