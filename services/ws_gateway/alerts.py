@@ -30,6 +30,7 @@ class Alerts:
 
         self.posting = Posting("security_alerts", send, at_most=1, wait_s=0, room=OF_ALL)
         self._sender = sender
+        self.seen = 0
         self._addresses: OrderedDict[str, Bucket] = OrderedDict()
         self._all = Bucket(1 / ALL_SECONDS, OF_ALL)
 
@@ -37,6 +38,7 @@ class Alerts:
         self, what: Any, address: str, detail: str, *, agent_id: str | None = None, connection_id: str | None = None
     ) -> None:
         """Tell the log, and the admins unless they have heard much of this address already."""
+        self.seen += 1
         told = self._may_tell(address)
         log.warning(
             "security_alert", what=what, address=address, detail=detail, agent_id=agent_id,

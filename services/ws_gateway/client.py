@@ -205,9 +205,12 @@ class Client:
         """How long the last answered ping took."""
         return self.pulse.ping_ms
 
-    def ping_now(self) -> int:
-        """Ping out of turn; returns the ping's number: once `pulse.answered` is there, all written before was read."""
-        self.send(self.pulse.ping())
+    def ping_now(self, behind: bytes = b"") -> int:
+        """Ping out of turn, right behind some frames.
+
+        Returns the ping's number: once `pulse.answered` is there, all written before was read.
+        """
+        self.send(behind + self.pulse.ping())
         return self.pulse.sent
 
     def ponged(self, payload: bytes = b"") -> None:

@@ -7,6 +7,7 @@ from services.ws_gateway.addresses import TrustedProxies
 from services.ws_gateway.alerts import Alerts, Publish
 from services.ws_gateway.audit import Audit, Command
 from services.ws_gateway.floods import Floods
+from services.ws_gateway.metrics import Readings
 from services.ws_gateway.resumption import Resumption, Use, no_use
 from shared.errors import Unavailable
 
@@ -36,6 +37,16 @@ class Doors:
         self.floods.tell = self.alerts.tell
         self.proxies = proxies or TrustedProxies()
         self.resumption = Resumption(secret, self.audit, use_resume_token, self.alerts.tell)
+
+    def read(self, readings: Readings) -> None:
+        """Let Prometheus see what was refused, told and lost here."""
+        readings.count("floods_refused", "Frames and connections over an address's limit", lambda: self.floods.refused)
+        readings.level("addresses", "Addresses remembered for flood control", lambda: len(self.floods))
+        readings.count("alerts", "What looked like an attack, told to the admins or not", lambda: self.alerts.seen)
+        readings.count("acts_dropped", "Acts that did not come into the audit log", lambda: self.audit.posting.dropped)
+        readings.count(
+            "resumptions", "Resume tokens shown, by what came of it", lambda: self.resumption.outcomes, "outcome"
+        )
 
     def works(self) -> list[Callable[[], Awaitable[None]]]:
         """What has to run."""

@@ -34,7 +34,7 @@ class Connection:
 
     __slots__ = (
         "_joined_at", "_sent", "agent_id", "backlog", "close", "follows", "gone", "group", "is_admin", "on_writable",
-        "overtook", "pacer", "paused", "position", "write",
+        "overtook", "pacer", "paused", "position", "withheld", "write",
     )  # fmt: skip
 
     def __init__(self, write: Callable[[bytes], None], close: Callable[[int, str], None], backlog: Backlog) -> None:
@@ -52,10 +52,17 @@ class Connection:
         # While it is given older events: up to which cursor it has them, and the later ones that it had before these.
         self.position: Callable[[], int] | None = None
         self.overtook: dict[int, None] = {}
+        # Ids of events that are not to be pushed to it, since it has them, or will, from elsewhere.
+        self.withheld: set[str] | None = None
         # Called when the socket has room again and the backlog is empty.
         self.on_writable: Callable[[], None] | None = None
         self._sent = 0
         self._joined_at = 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has asked for events, and gets them now or as soon as it has older ones."""
+        return self.group is not None or self.position is not None
 
     @property
     def sent(self) -> int:

@@ -7,7 +7,7 @@ answered a ping that was sent behind it. The hub pushes the live ones; here is n
 import asyncio
 import random
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from services.ws_gateway.frames import Frame, text_frame
+from services.ws_gateway.hub import JOIN_BYTES
+from services.ws_gateway.mention_books import Book, route_of, without_cursor
 from services.ws_gateway.posting import Posting
 from services.ws_gateway.requests import Ack
 from shared.errors import BusError, Rejected
 from shared.logs import get_logger
-from shared.messages.sidebar import KeptMention, MentionRoute
+from shared.messages.sidebar import KeptMention
 
 if TYPE_CHECKING:
     from services.ws_gateway.client import Client
@@ -33,13 +35,12 @@ ASKING = 32
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 10.0
 # How often it is looked whether a full socket has room.
 ROOM_SECONDS = 0.2
-# What was given to a connection, so that it does not come twice: twice as many as wait for an agent at most.
-REMEMBERED = 2_000
-# Mentions whose event has passed; one so young whose event has not is still on its way, and waited for.
-SEEN = 20_000
+# Mentions of all agents together of which it is remembered that their event has come, or that they were read.
+REMEMBERED_OF_ALL = 20_000
+# A mention so young whose event has not come is still on its way.
 YOUNG_SECONDS = 5.0
 # Those that have reached their agents: what goes in one command, how long the first waits, how many wait at most.
-MARKED, MARK_SECONDS, MARKS = 1_000, 0.5, 100_000
+MARKED, MARK_SECONDS, MARKS = 1_000, 0.2, 100_000
 
 # Asks a reading command for the text of its result; sends an internal command under a message id.
 Query = Callable[[str, dict[str, Any]], Awaitable[bytes]]
@@ -55,47 +56,26 @@ class _Page(msgspec.Struct):
 _PAGE = msgspec.json.Decoder(_Page)
 
 
-class _Book:
-    """What one connection was given, and what of that its client has not said to have read."""
-
-    __slots__ = ("counts", "dropped", "given", "unpinged", "unread")
-
-    def __init__(self, *, counts: bool) -> None:
-        # Whether what reaches this connection has reached the agent.
-        self.counts = counts
-        self.given: OrderedDict[str, None] = OrderedDict()
-        # By the ping that was sent behind them; and those behind which none was sent yet, with how many events the
-        # connection had lost before the first of them.
-        self.unread: deque[tuple[int, list[str]]] = deque()
-        self.unpinged: list[str] = []
-        self.dropped = 0
-
-    def give(self, mention_id: str, dropped: int) -> bool:
-        """Note that a mention goes out now; false when it did before."""
-        if mention_id in self.given:
-            return False
-        self.given[mention_id] = None
-        if len(self.given) > REMEMBERED:
-            self.given.popitem(last=False)
-        if self.counts:
-            if not self.unpinged:
-                self.dropped = dropped
-            self.unpinged.append(mention_id)
-        return True
-
-
 class Mentions:
     """Sees to the mentions of everyone who is connected here."""
 
     def __init__(self, gateway: "Gateway", intake: "Intake", query: Query, command: Command) -> None:
         async def send(mention_ids: Sequence[Any], message_id: str) -> None:
             await command("mark_mentions", {"mention_ids": list(mention_ids)}, message_id)
+            self.reached += len(mention_ids)
 
         self.posting = Posting("mentions_reached", send, at_most=MARKED, wait_s=MARK_SECONDS, room=MARKS)
         self._query = query
-        self._books: dict[Client, _Book] = {}
+        # What has waited and was given, and how many mentions have reached their agents.
+        self.brought = self.reached = 0
+        gateway.metrics.readings.count("mentions_brought", "Kept mentions given to connections", lambda: self.brought)
+        gateway.metrics.readings.count("mentions_reached", "Mentions noted as read", lambda: self.reached)
+        self._books: dict[Client, Book] = {}
         self._by_agent: dict[str, dict[Client, None]] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
+        # Those that have reached their agents, of which the worker may not have heard yet.
+        self._done: OrderedDict[str, None] = OrderedDict()
+        self._bringing: set[Client] = set()
         self._asking = asyncio.Semaphore(ASKING)
         intake.watch("mention_route", self._look)
         gateway.on_seated.append(self._seated)
@@ -116,28 +96,46 @@ class Mentions:
             if not clients:
                 del self._by_agent[client.identity.agent_id]
 
-    def _book(self, client: "Client") -> _Book:
+    def _book(self, client: "Client") -> Book:
         book = self._books.get(client)
         if book is None:
             identity = client.identity
             counts = identity is not None and (identity.permission == "active" or identity.kind == "human")
-            book = self._books[client] = _Book(counts=counts)
+            book = self._books[client] = Book(counts=counts)
         return book
 
     def _look(self, frame: Frame) -> None:
         """A live mention is about to be pushed to the connections of its agent."""
-        self._seen[frame.message_id] = None
-        if len(self._seen) > SEEN:
-            self._seen.popitem(last=False)
+        mention_id = frame.message_id
+        _remember(self._seen, mention_id)
         for client in [client for agent_id in frame.to_agents for client in self._by_agent.get(agent_id, ())]:
-            self._book(client).give(frame.message_id, client.connection.backlog.dropped)
+            book, connection = self._book(client), client.connection
+            if client in self._bringing and not connection.listens and mention_id not in book.given:
+                book.held.append(frame)
+                _withhold(client, mention_id)
+            else:
+                book.give(mention_id, connection.backlog.dropped)
             # Behind the event, which goes out before this turn of the loop ends.
-            asyncio.get_running_loop().call_soon(self._ping, client)
+            asyncio.get_running_loop().call_soon(self._pushed, client, mention_id)
+
+    def _pushed(self, client: "Client", mention_id: str) -> None:
+        if client.connection.withheld is not None:
+            client.connection.withheld.discard(mention_id)
+        self._ping(client)
 
     def _ping(self, client: "Client") -> None:
-        """Ping behind what was given, unless that still waits for room in the socket."""
+        """Write what is to be written and ping behind what was given, unless that still waits for room in the socket.
+
+        Together: whoever has read a mention has most likely answered the ping, however soon it leaves.
+        """
         book = self._books.get(client)
-        if book is None or not book.unpinged or client.closing or client.connection.paused:
+        if book is None or client.closing:
+            return
+        out = b"".join(book.out)
+        book.out.clear()
+        if not book.unpinged or client.connection.paused:
+            if out:
+                client.send(out)
             return
         if client.connection.backlog.dropped != book.dropped:
             # Some of it may be among what was dropped: whatever was not read is given anew.
@@ -145,10 +143,11 @@ class Mentions:
                 book.given.pop(mention_id, None)
             book.unpinged = []
             assert client.identity is not None
+            client.send(out)
             client.spawn(self._bring(client, client.identity.agent_id))
             return
         given, book.unpinged = book.unpinged, []
-        book.unread.append((client.ping_now(), given))
+        book.unread.append((client.ping_now(out), given))
 
     def _beat(self) -> None:
         for client, book in list(self._books.items()):
@@ -170,36 +169,67 @@ class Mentions:
             self._reached(mention_id)
 
     def _reached(self, mention_id: str) -> None:
+        _remember(self._done, mention_id)
         self.posting.add(mention_id, mention_id)
 
     async def _bring(self, client: "Client", agent_id: str) -> None:
-        """Give a connection what has waited for its agent, page after page."""
+        """Give a connection what has waited for its agent, page after page, and then what came meanwhile."""
         after: str | None = None
-        while True:
-            page = await self._page(agent_id, after)
-            for mention in page:
-                await self._give(client, mention)
-            self._ping(client)
-            if len(page) < PAGE:
-                return
-            after = page[-1].mention_id
+        page: list[KeptMention] = []
+        self._bringing.add(client)
+        try:
+            while after is None or len(page) == PAGE:
+                page = await self._page(client, agent_id, after)
+                for mention in page:
+                    await self._give(client, mention)
+                self._ping(client)
+                if not page:
+                    break
+                after = page[-1].mention_id
+        finally:
+            self._give_held(client)
+
+    def _give_held(self, client: "Client") -> None:
+        """Give what came while older ones were asked for; from here on each is given when it comes."""
+        self._bringing.discard(client)
+        book = self._books.get(client)
+        if book is None:
+            return
+        held, book.held = book.held, []
+        for frame in held:
+            if book.give(frame.message_id, client.connection.backlog.dropped):
+                book.out.append(text_frame(without_cursor(frame)))
+        self._ping(client)
 
     async def _give(self, client: "Client", mention: KeptMention) -> None:
+        book = self._book(client)
+        if client.connection.paused or sum(map(len, book.out)) > JOIN_BYTES:
+            self._ping(client)
         while client.connection.paused:  # noqa: ASYNC110 (the hub knows no event loop)
             await asyncio.sleep(ROOM_SECONDS)
-        if mention.mention_id not in self._seen:
-            await self._wait_for_event(mention)
-        if self._book(client).give(mention.mention_id, client.connection.backlog.dropped):
-            client.send(text_frame(route_of(mention).encoded()))
+        if mention.mention_id in self._done:
+            return
+        if self._is_on_its_way(mention):
+            if client.connection.listens:
+                # The hub gives it then, in its place among the others.
+                self._ping(client)
+                await self._event_of(mention)
+            else:
+                _withhold(client, mention.mention_id)
+        if book.give(mention.mention_id, client.connection.backlog.dropped):
+            self.brought += 1
+            book.out.append(text_frame(route_of(mention).encoded()))
 
-    async def _wait_for_event(self, mention: KeptMention) -> None:
-        """Wait for the event of a mention made just now: the hub gives it then, in its place among the others."""
-        made = datetime.fromisoformat(mention.created).timestamp()
-        due = min(made + YOUNG_SECONDS, time.time() + YOUNG_SECONDS)
-        while mention.mention_id not in self._seen and time.time() < due:  # noqa: ASYNC110
+    def _is_on_its_way(self, mention: KeptMention) -> bool:
+        """Whether a mention was made just now, and its event has not come yet."""
+        age_s = time.time() - datetime.fromisoformat(mention.created).timestamp()
+        return mention.mention_id not in self._seen and abs(age_s) < YOUNG_SECONDS
+
+    async def _event_of(self, mention: KeptMention) -> None:
+        while self._is_on_its_way(mention):  # noqa: ASYNC110 (it may never come)
             await asyncio.sleep(ROOM_SECONDS)
 
-    async def _page(self, agent_id: str, after: str | None) -> list[KeptMention]:
+    async def _page(self, client: "Client", agent_id: str, after: str | None) -> list[KeptMention]:
         """The next mentions that wait for an agent; asked for until there is an answer."""
         wait = RETRY_SECONDS
         while True:
@@ -212,25 +242,21 @@ class Mentions:
             except (Rejected, ValueError, msgspec.MsgspecError) as fault:
                 # The last two: an answer of a worker of another version.
                 log.warning("mentions_not_listed", agent_id=agent_id, reason=str(fault))
+            # Those that come now must not wait for the others, who knows how long.
+            self._give_held(client)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))
             wait = min(2 * wait, LONGEST_RETRY_SECONDS)
 
 
-def route_of(mention: KeptMention) -> MentionRoute:
-    """The event that told of a mention when it was made, as far as that is kept."""
-    return MentionRoute(
-        message_id=mention.mention_id,
-        timestamp=mention.created,
-        sender_agent_id=mention.author,
-        session_id=mention.session_id,
-        sidebar_id=mention.sidebar_id,
-        priority=mention.priority,
-        hops=mention.hops,
-        trust=mention.trust,
-        agent_id=mention.agent_id,
-        mention=mention,
-        target_agents=mention.target_agents,
-        message=mention.message,
-        context_refs=mention.context_refs,
-        participants=None,
-    )
+def _remember(ids: OrderedDict[str, None], mention_id: str) -> None:
+    ids[mention_id] = None
+    if len(ids) > REMEMBERED_OF_ALL:
+        ids.popitem(last=False)
+
+
+def _withhold(client: "Client", mention_id: str) -> None:
+    """Have the hub not push a mention to this connection."""
+    withheld = client.connection.withheld
+    if withheld is None or len(withheld) > PAGE:
+        withheld = client.connection.withheld = set()
+    withheld.add(mention_id)

@@ -11,6 +11,7 @@ import secrets
 import time
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID, uuid5
@@ -146,6 +147,7 @@ class Resumption:
         self._audit = audit
         self._use = use
         self._alert = alert
+        self.outcomes: Counter[str] = Counter()
 
     def token(self, client: "Client", identity: Identity) -> str:
         """The token of a connection that has subscribed to nothing yet."""
@@ -182,6 +184,7 @@ class Resumption:
         return sealed
 
     def _refused(self, client: "Client", identity: Identity, wrong: WrongToken) -> Rejected:
+        self.outcomes[wrong.wrong] += 1
         self._audit.note("resume", identity, wrong.connection_id or client.id, f"forbidden: {wrong.wrong}")
         self._alert(
             f"resume_token_{wrong.wrong}", client.address, str(wrong),
@@ -201,12 +204,21 @@ class Resumption:
         except Rejected as rejected:
             if rejected.code == "conflict":
                 raise self._refused(client, identity, WrongToken("reused", connection_id)) from None
-            raise _unavailable() from None
+            raise self._unavailable() from None
         except (BusError, TimeoutError):
-            raise _unavailable() from None
+            raise self._unavailable() from None
+        self.outcomes["ok"] += 1
         self._audit.note("resume", identity, connection_id)
         client.takes_over = connection_id
         client.gateway.take_over(client, connection_id)
+
+    def _unavailable(self) -> Rejected:
+        self.outcomes["unavailable"] += 1
+        return Rejected(
+            "unavailable",
+            "it can't be seen now whether this was resumed before; subscribe with `since` instead, or try again",
+            retry_after=2,
+        )
 
     async def go_on(self, client: "Client", identity: Identity, request: Resume | Subscribe, sealed: Sealed) -> None:
         """Use a token and answer the frame that showed it."""
@@ -220,14 +232,6 @@ class Resumption:
                 client.forget(request.message_id)
             tell_refused(identity, rejected, address=client.address, frame=type(request).__name__)
             client.send(error(rejected, request.message_id))
-
-
-def _unavailable() -> Rejected:
-    return Rejected(
-        "unavailable",
-        "it can't be seen now whether this connection was resumed before; subscribe with `since` instead, or try again",
-        retry_after=2,
-    )
 
 
 def _subscribe(client: "Client", identity: Identity, request: Resume | Subscribe, wants: Wants) -> None:

@@ -89,7 +89,11 @@ class Round:
             receivers = {connection: None for connection in receivers if self._wants(connection, frame, listening)}
             frame.forget_words()
         for agent in frame.to_agents:
-            receivers |= by_agent.get(agent, {})
+            receivers |= {
+                connection: None
+                for connection in by_agent.get(agent, ())
+                if connection.withheld is None or frame.message_id not in connection.withheld
+            }
         at_once: list[Connection] = []
         for connection in receivers:
             group = connection.group

@@ -216,17 +216,38 @@ async def test_what_comes_while_the_question_is_under_way_is_given_once(post: Po
     ada = post.house.come("ada")
     await settled(post)
     post.live("m1")
-    post.waiting.append(kept("m1"))
+    post.tell(kept("m2"))
+    assert ada.socket.read() == []
     post.go_on.set()
-    assert await heard(ada, 2) == ["m1", "m0"]
+    frames = await ada.hear(3)
+    assert [(frame["message_id"], "cursor" in frame) for frame in frames] == [
+        ("m0", False), ("m1", False), ("m2", False),
+    ]  # fmt: skip
     await settled(post)
     assert ada.socket.read() == []
+    await pong(ada)
+    await post.until_marked("m0", "m1", "m2")
+    post.live("m3")
+    assert ["cursor" in frame for frame in await ada.hear(1)] == [True]
 
 
-async def test_what_is_kept_already_but_not_told_yet_is_given_when_it_is_told(post: Post) -> None:
+async def test_what_is_kept_already_but_not_told_yet_is_given_once(post: Post) -> None:
     young = kept("m1", age_s=0)
     post.waiting = [kept("m0"), young]
     ada = post.house.come("ada")
+    assert await heard(ada, 2) == ["m0", "m1"]
+    await settled(post)
+    post.tell(young)
+    await settled(post)
+    assert ada.socket.read() == []
+    assert ada.client.connection.withheld == set()
+
+
+async def test_to_a_subscriber_it_is_given_when_it_is_told(post: Post) -> None:
+    young = kept("m1", age_s=0)
+    post.waiting = [kept("m0"), young]
+    ada = post.house.come("ada")
+    ada.say("subscribe", topics=["#"])
     assert await heard(ada, 1) == ["m0"]
     post.tell(young)
     assert await heard(ada, 1) == ["m1"]
@@ -241,7 +262,21 @@ async def test_what_is_kept_already_but_not_told_yet_is_given_when_it_is_told(po
 async def test_what_is_never_told_is_given_after_a_while(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "YOUNG_SECONDS", 0.1)
     post.waiting = [kept("m0", age_s=0)]
-    assert await heard(post.house.come("ada"), 1) == ["m0"]
+    ada = post.house.come("ada")
+    ada.say("subscribe", topics=["#"])
+    assert await heard(ada, 1) == ["m0"]
+
+
+async def test_live_ones_do_not_wait_for_what_can_not_be_asked_for(post: Post) -> None:
+    post.fault = Unavailable("away")
+    ada = post.house.come("ada")
+
+    async def asked() -> bool:
+        return len(post.asked) > 1
+
+    await eventually_async(asked, 5)
+    post.live("m1")
+    assert await heard(ada, 1) == ["m1"]
 
 
 async def test_more_than_a_page_comes_page_by_page_and_nothing_twice(post: Post) -> None:
