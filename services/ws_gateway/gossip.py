@@ -187,7 +187,10 @@ class Gossip:
     async def _tick_on(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self._tick(time.monotonic())
+            try:
+                self._tick(time.monotonic())
+            except Exception:  # (presence may be wrong for a while; the sockets must stay)
+                log.exception("presence_failed")
 
     def _tick(self, now: float) -> None:
         connection = self._connection

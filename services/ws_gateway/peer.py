@@ -8,11 +8,22 @@ from services.ws_gateway.bulletins import Full
 class Peer:
     """One incarnation of another gateway. Times are of a clock that never goes back."""
 
-    __slots__ = ("_parts", "about", "applied", "asked_at", "first_heard", "heard", "incarnation", "may_tell")
+    __slots__ = (
+        "_parts",
+        "about",
+        "applied",
+        "asked_at",
+        "first_heard",
+        "heard",
+        "incarnation",
+        "may_tell",
+        "pardoned",
+    )
 
     def __init__(self, incarnation: int, now: float) -> None:
         self.incarnation = incarnation
-        self.first_heard = self.heard = now
+        # Its silence counts from when it was heard last, or from a moment until which it may have had no choice.
+        self.first_heard = self.heard = self.pardoned = now
         self.may_tell = False
         # The version of its seats that is known here; None before the first whole one.
         self.applied: int | None = None
@@ -21,6 +32,10 @@ class Peer:
         # What the status display shows of it.
         self.about: dict[str, Any] = {}
         self._parts: dict[int, Full] = {}
+
+    def is_silent(self, now: float, seconds: float) -> bool:
+        """Whether nothing has come from it for so long, by its own fault."""
+        return now - max(self.heard, self.pardoned) > seconds
 
     def miss(self) -> None:
         """Something it said did not arrive: it is to be asked for all its seats."""

@@ -144,7 +144,7 @@ class Replicas:
         if message.gateway_id == self.gateway_id:
             self._hear_myself(message, now)
         elif (peer := self._peer(message, now)) is not None:
-            peer.heard = max(peer.heard, now)
+            peer.heard = now
             self._take(message, peer, now)
 
     def _hear_myself(self, message: Message, now: float) -> None:
@@ -160,7 +160,7 @@ class Replicas:
 
     def _pardon(self, now: float) -> None:
         for peer in self._peers.values():
-            peer.heard = max(peer.heard, now)
+            peer.pardoned = max(peer.pardoned, now)
 
     def _peer(self, message: Message, now: float) -> Peer | None:
         """Who says this, if it counts."""
@@ -236,7 +236,7 @@ class Replicas:
         """Bury the dead; what to send now. To be called several times a second."""
         if self.hears_itself(now):
             for gateway_id, peer in list(self._peers.items()):
-                if now - peer.heard > DEAD_SECONDS:
+                if peer.is_silent(now, DEAD_SECONDS):
                     self._lose(gateway_id, "it is silent")
         return [encode(message) for message in self._sayings(now, may_tell)] if self._connected else []
 

@@ -160,8 +160,11 @@ class Roster:
     def put(self, gateway_id: str, seat: Seat) -> None:
         """Somebody has a seat at a gateway, or the seat's fields have changed."""
         desk = self._desks.setdefault(gateway_id, _Desk())
-        if desk.seats.get(seat.connection_id) == seat:
+        before = desk.seats.get(seat.connection_id)
+        if before == seat:
             return
+        if before is not None and before.agent_id != seat.agent_id:
+            self.take(gateway_id, seat.connection_id)
         desk.seats[seat.connection_id] = seat
         agent = self.agents.get(seat.agent_id)
         if agent is None:
@@ -175,7 +178,9 @@ class Roster:
         seat = None if desk is None else desk.seats.pop(connection_id, None)
         if desk is None or seat is None:
             return
-        agent = self.agents[seat.agent_id]
+        agent = self.agents.get(seat.agent_id)
+        if agent is None or connection_id not in agent.seats or agent.seats[connection_id].gateway_id != gateway_id:
+            return  # another gateway says that it has this connection
         del agent.seats[connection_id]
         if not any(placed.gateway_id == gateway_id for placed in agent.seats.values()):
             desk.words.pop(seat.agent_id, None)

@@ -153,6 +153,19 @@ def test_a_second_connection_at_another_gateway_is_closed(town: Town) -> None:
     assert set(town.seats) == {first, observer}
 
 
+def test_who_changes_gateways_in_a_moment_is_not_one_too_many_even_where_all_have_just_started() -> None:
+    town = Town("a", "b")
+    town.pass_time(0.6)
+    first = town.come("ana", "a")
+    town.pass_time(0.3)
+    assert "ana" in town.gateways["b"].view
+    town.go(first)
+    town.come("ana", "b")
+    town.pass_time(5)
+    assert town.closed == {}
+    assert town.told("ana") == ["online"]
+
+
 def test_of_two_connections_at_the_same_time_one_stays(town: Town) -> None:
     connections = [town.come("ana", gateway_id) for gateway_id in "cab"]
     town.pass_time(2)
