@@ -35,9 +35,10 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
             _check_reviewer(command)
             if review := await store.sidebars.find_review(tx, asked.session_id, asked.review_of):
                 return await _join_review(tx, command, review)
-        named = [*([asked.parent_id] if asked.parent_id is not None else []), *asked.cross_sidebar_refs]
+        parent_id = await _parent_id(tx, asked)
+        named = [*([parent_id] if parent_id is not None else []), *asked.cross_sidebar_refs]
         held = await hold_all(tx, command, named)
-        parent = held.get(asked.parent_id or "")
+        parent = held.get(parent_id or "")
         references = data_refs.checked(asked.data_refs)
         if parent is not None:
             _check_parent(asked, parent.sidebar)
@@ -52,7 +53,7 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
         sidebar = Sidebar(
             sidebar_id=asked.sidebar_id or new_id(),
             session_id=asked.session_id,
-            parent_id=asked.parent_id,
+            parent_id=parent_id,
             forked_from=None,
             child_sidebar_ids=[],
             participants=sidebars.participants_of(asked.participants, asked.coordinator),
@@ -76,7 +77,7 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
         spawn = sidebars.told(
             SidebarSpawn,
             sidebar,
-            parent_id=asked.parent_id or asked.session_id,
+            parent_id=parent_id or asked.session_id,
             participants=sidebar.participants,
             inherited_context=[*refs.memories, *refs.exchanges],
             task_description=sidebar.task_description,
@@ -88,6 +89,13 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
         return Reply({"sidebar": sidebar}, await _with_child(tx, command, parent.sidebar, sidebar, spawn))
 
     return spawn_sidebar
+
+
+async def _parent_id(tx: Transaction, asked: SpawnSidebar) -> str | None:
+    """The sidebar to hang under; who names the session itself, as events do, means the session."""
+    if asked.parent_id == asked.session_id and not await store.sidebars.find_sessions(tx, [asked.session_id]):
+        return None
+    return asked.parent_id
 
 
 def _check_reviewer(command: Command) -> None:

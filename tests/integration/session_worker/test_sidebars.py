@@ -74,6 +74,10 @@ def test_a_spawned_sidebar_is_told_with_all_it_has(module_worker: SessionWorker,
     assert again["code"] == "conflict"
 
 
+def test_the_session_may_be_named_as_the_parent_as_events_do(module_worker: SessionWorker, session_id: str) -> None:
+    assert spawn(module_worker, session_id, parent_id=session_id)["parent_id"] is None
+
+
 def test_a_sidebar_under_the_session_refers_to_the_memories_in_force_as_they_are(
     module_worker: SessionWorker, session_id: str
 ) -> None:
