@@ -45,9 +45,9 @@ class Frame:
         self.message_id = message_id
         self.data = data
         self.type = kind
-        if kind in LANES:
-            self.rank = CRITICAL
         self.is_addressed = kind in _ADDRESSED or routing_key.startswith(_ADDRESSED_TOPICS) or kind[:8] == "sidebar_"
+        if self.is_addressed and kind in LANES:
+            self.rank = CRITICAL
         self._about: About | None = None
         self._words: Words | None = None
 
