@@ -102,7 +102,9 @@ class GetEventLog(CommandData):
     """The event log's epoch, what to add to a stream offset to get a cursor, and the cursors it holds."""
 
 
-@command("session", result={"events": list[Any], "routing_keys": list[str], "next": int | None}, reads=True, public=False)
+@command(
+    "session", result={"events": list[Any], "routing_keys": list[str], "next": int | None}, reads=True, public=False
+)
 class ListEvents(CommandData):
     """Recorded events after a cursor, in order, each with its `cursor`; with `topics`, only those one matches."""
 

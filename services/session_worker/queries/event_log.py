@@ -19,7 +19,10 @@ async def get_event_log(tx: Transaction, command: Command) -> dict[str, Any]:
 
 
 async def list_events(tx: Transaction, command: Command) -> dict[str, Any]:
-    """A page of recorded events, each with its cursor spliced in, and their routing keys. The end is where `next` is null."""
+    """A page of recorded events, each with its cursor spliced in, and their routing keys.
+
+    The end is where `next` is null.
+    """
     asked: ListEvents = command.data
     patterns = sorted({regex_of(topic) for topic in asked.topics})
     page = await store.events.list_events(tx, asked.after, asked.until, patterns, asked.limit)
