@@ -48,22 +48,6 @@ class GatewaySettings(DoorSettings):
         description="after how many seconds the curator asks for the acknowledgement of a critical event",
     )
 
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies_are_networks(cls, value: str) -> str:
-        TrustedProxies.read(value)
-        return value
-
-    @property
-    def proxies(self) -> TrustedProxies:
-        """Whose `X-Forwarded-For` is believed."""
-        return TrustedProxies.read(self.trusted_proxies)
-
-    @property
-    def floods(self) -> Floods:
-        """How much may come from an address."""
-        return Floods(frames_a_second=self.frames_per_address, connections_a_second=self.connections_per_address_s)
-
     summary_s: float = Field(
         10.0,
         alias="SWITCHYARD_GATEWAY_SUMMARY_S",
@@ -82,6 +66,22 @@ class GatewaySettings(DoorSettings):
         gt=0,
         description="how often a slow connection that prefers critical events is told what it missed, in seconds",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, value: str) -> str:
+        TrustedProxies.read(value)
+        return value
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """Whose `X-Forwarded-For` is believed."""
+        return TrustedProxies.read(self.trusted_proxies)
+
+    @property
+    def floods(self) -> Floods:
+        """How much may come from an address."""
+        return Floods(frames_a_second=self.frames_per_address, connections_a_second=self.connections_per_address_s)
 
     @property
     def delays(self) -> dict[str, float]:
