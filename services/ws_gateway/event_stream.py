@@ -80,6 +80,8 @@ class EventStream:
         elif head.method != "GET":
             refusal = invalid(f"{PATH} takes {_ALLOW}, not {head.method}", allow=_ALLOW)
             self._end(problem(refusal, {"Allow": _ALLOW, **self._cors}, status=405))
+        elif head.has_body:
+            self._end(problem(invalid("a request for events has no body"), self._cors, status=400))
         elif self._gateway.ending or not ready:
             why = self._gateway.ending or "the gateway is starting"
             self._end(problem(Rejected("unavailable", why, retry_after=2), self._cors))

@@ -50,6 +50,11 @@ class Head:
         """The path, as it was sent."""
         return self.target.partition("?")[0]
 
+    @property
+    def has_body(self) -> bool:
+        """Whether something follows the head."""
+        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0").strip("0") != ""
+
     def query(self) -> dict[str, list[str]]:
         """The parameters of the query, each with its values. Raises `Rejected("invalid")`."""
         try:
@@ -81,8 +86,6 @@ def read_head(data: bytes) -> Head:
         headers.add(name.decode(), value.decode("latin-1"))
     if len(headers.getall("host", [])) != 1:
         raise BadRequest(400, "a request names one host")
-    if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
-        raise BadRequest(400, "a request has no body here")
     return Head(words[0].decode(), words[1].decode(), headers)
 
 

@@ -48,8 +48,6 @@ def test_a_head_is_read() -> None:
         (b"GET /events HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
         (b"GET /events HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", 400),
         (b"GET /events HTTP/1.1\r\nHost: x\r\nA: b\nc\r\n\r\n", 400),
-        (b"GET /events HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", 400),
-        (b"GET /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     ],
 )
 def test_what_is_no_request_is_refused(text: bytes, status: int) -> None:
@@ -70,6 +68,13 @@ def test_what_is_no_request_is_refused(text: bytes, status: int) -> None:
 )
 def test_a_path_is_known_by_the_first_line(text: bytes, is_events: bool) -> None:
     assert is_for(text, b"/events") is is_events
+
+
+def test_a_body_is_known_by_the_head() -> None:
+    assert not head().has_body
+    assert not head(**{"Content-Length": "0"}).has_body
+    assert head(**{"Content-Length": "10"}).has_body
+    assert head(**{"Transfer-Encoding": "chunked"}).has_body
 
 
 def test_topics_stand_apart_or_between_commas() -> None:
