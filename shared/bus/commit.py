@@ -243,11 +243,18 @@ def _entries(command: Command, reply: Reply | Rejected, outcome: Outcome) -> lis
     """The rows of the audit log; a batch's commands have a row each, under the batch's message id."""
     if isinstance(reply, Rejected):
         return [entry_of(command, None, outcome.outcome)]
-    entry = entry_of(command, reply.result, outcome.outcome)
     if not reply.parts:
-        return [entry]
+        return [_entry(command, reply, outcome.outcome)]
+    entry = entry_of(command, reply.result, outcome.outcome)
     writes = [(part, done) for part, done in reply.parts if not part.spec.reads]
-    return [entry, *(entry_of(part, done.result, "ok", command.message_id) for part, done in writes)]
+    return [entry, *(_entry(part, done, "ok", command.message_id) for part, done in writes)]
+
+
+def _entry(command: Command, reply: Reply, outcome: str, message_id: str = "") -> Entry:
+    """The row of a command, with the session it was about, though only its events may name that."""
+    entry = entry_of(command, reply.result, outcome, message_id)
+    told = {event.session_id for event in reply.events} if entry.session_id is None else set()
+    return entry._replace(session_id=told.pop()) if len(told) == 1 else entry
 
 
 def _owed(command: Command, reply: Reply | Rejected) -> list[CallbackOwed]:

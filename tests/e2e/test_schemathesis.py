@@ -21,7 +21,7 @@ from tests.e2e.conftest import Doors
 # Enough to find what is commonly wrong, within the time a commit may take.
 EXAMPLES = 3
 # Sessions and other things the requests speak of half of the time, so that not all of them get 404.
-KNOWN = {"session_id": "fuzz", "sessionId": "fuzz", "key": "plan", "task_id": "t"}
+KNOWN = {"session_id": "fuzz", "sessionId": "fuzz", "key": "plan", "task_id": "t", "sidebar_id": "aside"}
 # A sign-in code works once, and a replay of events may take as long as the session did.
 LEFT_OUT = {"POST /api/login", "GET /api/replay/session/{session_id}"}
 
@@ -69,6 +69,8 @@ def session(stack: Stack) -> Iterator[requests.Session]:
     doors = Doors(stack)
     doors.command("create_session", session_id="fuzz")
     doors.command("store_memory", session_id="fuzz", type="fact", key="plan", content="x")
+    aside = {"session_id": "fuzz", "sidebar_id": "aside", "participants": ["ada"], "task_description": "x"}
+    doors.command("spawn_sidebar", **aside)
     doors.http.close()
     with requests.Session() as session:
         session.headers["X-API-Key"] = stack.api_key

@@ -56,6 +56,18 @@ def test_a_sidebar_is_for_its_participants_and_admins(module_worker: SessionWork
     assert module_worker.do("pause_sidebar", sidebar_id="none")["code"] == "not_found"
 
 
+def test_what_is_written_to_a_sidebar_is_audited_under_its_session(
+    module_worker: SessionWorker, session_id: str
+) -> None:
+    sidebar = spawn(module_worker, session_id)
+    say(module_worker, sidebar, "one")
+    module_worker.do("pause_sidebar", sidebar_id=sidebar["sidebar_id"])
+    entries = module_worker.ask("list_audit", session_id=session_id)["entries"]
+    assert [entry["command"] for entry in entries] == [
+        "pause_sidebar", "post_to_sidebar", "spawn_sidebar", "create_session",
+    ]  # fmt: skip
+
+
 def test_a_list_holds_what_the_asker_takes_part_in(module_worker: SessionWorker, session_id: str) -> None:
     both = spawn(module_worker, session_id, participants=["list-a", "list-b"])
     alone = spawn(module_worker, session_id, participants=["list-a"])
