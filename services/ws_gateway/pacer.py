@@ -107,6 +107,8 @@ class Pacer:
         connection = self._connection
         owed = connection.backlog.owed = self._owed()
         for run in joinable(frames):
+            if connection.gone:
+                return
             # What waits in the backlog is told so by the backlog, once it goes out.
             if owed is not None and not connection.paused:
                 run = [overtaken_by(frame, owed - 1) if frame.cursor > owed else frame for frame in run]
@@ -135,6 +137,7 @@ class Pacer:
         self._count_dropped()
         if opened:
             self.flush()
+        self._connection.backlog.owed = self._owed()
 
     def _tell_stage(self, warmup: Warmup) -> None:
         self._connection.write(message("warmup", stage=warmup.stage, ready=warmup.is_over))

@@ -140,6 +140,7 @@ class Pacing:
 
     def _unpace(self, client: "Client", pacer: Pacer) -> None:
         self._count(pacer)
+        client.connection.backlog.owed = None
         self._hub.unpace(client.connection)
 
     def _count(self, pacer: Pacer) -> None:
