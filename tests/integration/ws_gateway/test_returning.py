@@ -1,7 +1,8 @@
 """Coming back: resumed connections, what is told of stolen tokens, mentions that waited; and who is turned away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -221,7 +222,34 @@ async def test_a_flood_of_connections_is_refused_by_address_and_told(
         )  # fmt: skip
 
 
-async def test_a_thousand_connections_resume_at_once(gateway: GatewayProcess) -> None:
+async def test_a_gateway_that_stops_has_written_down_all_it_did(
+    gateway: GatewayProcess, make_gateway: Callable[..., GatewayProcess]
+) -> None:
+    leaving, name = make_gateway(), f"agent-{new_id()}"
+    leaving.start()
+    async with connected(leaving, token(name, issued_to="ci")) as client:
+        await client.ask("subscribe", topics=[TOPIC])
+        connection_id = client.hello["connection_id"]  # type: ignore[attr-defined]
+        leaving.signal(signal.SIGTERM)
+        assert await client.close_code() == 1012
+    async with admin(gateway) as chief:
+
+        async def acts(act: str) -> list[tuple[str, str, str, str]]:
+            entries = (await run(chief, "list_audit", command=f"gateway.{act}", limit=200))["entries"]
+            return [(entry["key"], entry["agent_id"], entry["target"], entry["outcome"]) for entry in entries]
+
+        async def noted() -> bool:
+            return bool(await acts("shutdown"))
+
+        await eventually_async(noted, 10)
+        for act in ("connect", "subscribe"):
+            assert ("ci", name, connection_id, "ok") in await acts(act)
+        ((key, agent_id, gateway_id, outcome),) = await acts("shutdown")
+        assert (key, agent_id, outcome) == ("-", "-", "restart")
+        assert gateway_id
+
+
+async def test_a_hundred_connections_resume_at_once(gateway: GatewayProcess) -> None:
     names = [f"storm-{new_id()}" for _ in range(100)]
     shown = {name: token(name) for name in names}
 
