@@ -275,4 +275,4 @@ def on_subscribe(client: "Client", identity: Identity, request: Subscribe) -> No
     client.spawn(client.gateway.resumption.go_on(client, identity, request, sealed))
 
 
-HANDLERS = {Resume: on_resume, Subscribe: on_subscribe}
+HANDLERS: dict[type[Request], Callable[..., None]] = {Resume: on_resume, Subscribe: on_subscribe}
