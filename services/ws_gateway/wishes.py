@@ -19,7 +19,7 @@ GROUPS: dict[str, frozenset[str]] = {
     "status_updates": frozenset(
         {
             "agent_presence", "agent_registered", "sidebar_status_update", "sidebar_waiting_update", "state_updated",
-            "session_paused", "session_resumed", "action_logged", "response_logged", "gateway_status",
+            "session_paused", "session_resumed", "action_logged", "response_logged",
         }
     ),
     "general_memory": frozenset(
@@ -81,7 +81,7 @@ class Contents:
                 found = memory.session_id, memory.key
             else:
                 found = self._task.decode(frame.text).task.agent_name
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             found = None
         if len(self._found) >= _KEPT:
             self._found.clear()
