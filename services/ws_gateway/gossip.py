@@ -182,7 +182,10 @@ class Gossip:
         for delivery in deliveries:
             self.messages_in += 1
             self.bytes_in += len(delivery.body)
-            self._presence.hear(delivery.body, now)
+            try:
+                self._presence.hear(delivery.body, now)
+            except Exception:  # (what it says is asked for again)
+                log.exception("gossip_failed")
 
     async def _tick_on(self) -> None:
         while True:

@@ -18,7 +18,7 @@ EVENTS = (
 CLOSED = frozenset({"merged", "archived", "failed"})
 # What the query takes.
 AGENTS_AT_ONCE = 500
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 0.5
 GATHER_SECONDS = 0.05
 
 log = get_logger()

@@ -32,6 +32,8 @@ def gateways(amqp_url: str, worker: Process) -> Iterator[list[GatewayProcess]]:
         yield made
     finally:
         for process in made:
+            process.signal(signal.SIGTERM)
+        for process in made:
             process.stop()
 
 
