@@ -16,7 +16,7 @@ _ENVELOPE = frozenset(
         "session_seq", "hops", "trust", "traceparent", "cursor", "since",
     }
 )  # fmt: skip
-_NOBODY: frozenset[str] = frozenset()
+_NONE: frozenset[str] = frozenset()
 
 
 class _Parts(msgspec.Struct, gc=False):
@@ -57,21 +57,32 @@ class About:
         self.session_id = _text(parts.session_id)
         self.sidebar_id = _text(parts.sidebar_id)
         self.target = _text(parts.agent_id)
-        session, sidebar, task = _object(parts.session), _object(parts.sidebar), _object(parts.task)
-        agent, exchange, memory = _object(parts.agent), _object(parts.exchange), _object(parts.memory)
-        self.tags = frozenset(
-            tag.casefold() for holder in (parts.tags, exchange.get("tags"), memory.get("tags"), task.get("tags"))
-            for tag in _texts(holder)
-        )  # fmt: skip
-        spawned = [agent.get("agent_id")] if parts.type == "agent_spawned" else []
-        self.members = frozenset(_texts([*_list(session.get("participants")), *spawned])) or _NOBODY
-        named = sidebar.get("participants", parts.participants)
-        self.participants = frozenset(_texts(named)) if isinstance(named, list) else None
-        concerned = (
-            self.members, self.participants or _NOBODY, _texts(parts.target_agents), _texts(parts.assigned_agents),
-            _texts(exchange.get("mentions")), _texts([task.get("agent_name"), agent.get("agent_id"), self.target]),
-        )  # fmt: skip
-        self.agents = frozenset(name for names in concerned for name in names) or _NOBODY
+        self.members, self.tags, self.participants = _NONE, _NONE, None
+        agents = {self.target} if self.target else set()
+        # Most events have few of these.
+        if isinstance(parts.session, dict):
+            self.members = frozenset(_texts(parts.session.get("participants")))
+        if isinstance(parts.agent, dict):
+            spawned = _texts([parts.agent.get("agent_id")])
+            agents.update(spawned)
+            if parts.type == "agent_spawned":
+                self.members = self.members.union(spawned)
+        if isinstance(parts.task, dict):
+            agents.update(_texts([parts.task.get("agent_name")]))
+        if isinstance(parts.exchange, dict):
+            agents.update(_texts(parts.exchange.get("mentions")))
+        named = parts.sidebar.get("participants") if isinstance(parts.sidebar, dict) else parts.participants
+        if isinstance(named, list):
+            self.participants = frozenset(_texts(named))
+            agents |= self.participants
+        for names in (parts.target_agents, parts.assigned_agents):
+            if names is not None:
+                agents.update(_texts(names))
+        agents |= self.members
+        self.agents = frozenset(agents) if agents else _NONE
+        tagged = (parts.tags, _member(parts.exchange, "tags"), _member(parts.memory, "tags"))
+        if any(tagged):
+            self.tags = frozenset(tag.casefold() for tags in tagged for tag in _texts(tags))
 
 
 class Words:
@@ -130,12 +141,8 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    return [text for text in _list(value) if isinstance(text, str) and text]
+    return [text for text in value if isinstance(text, str) and text] if isinstance(value, list) else []
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
