@@ -52,6 +52,8 @@ class EventStream:
         self.address = address
         self._gateway = gateway
         self._transport = transport
+        # aiofastnet's `write` checks its argument first, which costs as much again; ours is always bytes.
+        self._write: Callable[[bytes], None] = getattr(transport, "write_nocheck", transport.write)
         self.write: Callable[[bytes], None] = self._first
         self._encoded = gateway.wires.events(self._send)
         self._client: Client | None = None
@@ -152,7 +154,7 @@ class EventStream:
     def _send(self, data: bytes) -> None:
         if data:
             self._sent += len(data)
-            self._transport.write(data)
+            self._write(data)
         else:
             # A control frame has no place in the stream: it is the gateway's ping.
             self._look_later(self._sent, FIRST_LOOK_SECONDS)
