@@ -24,6 +24,7 @@ from tests.waiting import eventually
 
 SECRET = "a secret of these tests, long enough"
 ORIGIN = "http://dashboard.example"
+API_KEY = "the bootstrap key of these tests"
 
 
 class Process:
@@ -65,6 +66,7 @@ class GatewayProcess(Process):
             {
                 "AMQP_URL": amqp_url,
                 "SWITCHYARD_SECRET": SECRET,
+                "SWITCHYARD_API_KEY": API_KEY,
                 "SWITCHYARD_GATEWAY_PORT": str(self.port),
                 "SWITCHYARD_ALLOWED_ORIGINS": ORIGIN,
                 **settings,

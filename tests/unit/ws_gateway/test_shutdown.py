@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.ws_gateway.access import Refused
 from services.ws_gateway.frames import Frame, event_frame
 from services.ws_gateway.shutdown import MARKS, READING_SECONDS, Order, Shutdown, warnings
 from shared.messages.live import (
@@ -16,7 +17,10 @@ from shared.messages.live import (
     SystemShutdown,
 )
 from shared.messages.live import Shutdown as Ordered
+from tests.unit.ws_gateway.house import House, Socket, token
 from tests.unit.ws_gateway.wire import texts
+
+pytestmark = pytest.mark.anyio
 
 EVENTS = {"clean": SystemShutdown, "maintenance": MaintenanceShutdown, "emergency": EmergencyShutdownWarning}
 NOON = 1_767_268_800.0
@@ -197,6 +201,17 @@ def test_what_only_looks_like_an_order_is_not_obeyed() -> None:
     room.hear("clean", topic="session.s1.insight")
     room.shutdown.look(event_frame(101, "system.shutdown", json.dumps({"type": "system_shutdown"}).encode()))
     assert room.shutdown.order is None
+
+
+async def test_nobody_is_let_in_meanwhile_not_even_who_has_a_socket_already() -> None:
+    house = House()
+    stranger = house.enter()
+    house.gateway.ending = "it ends"
+    with pytest.raises(Refused) as refused:
+        house.gateway.connect(Socket())
+    assert (refused.value.code, refused.value.reason) == (1012, "it ends")
+    stranger.client.said(json.dumps({"type": "authenticate", "token": token()}).encode())
+    assert stranger.socket.closed == (1012, "it ends")
 
 
 def test_a_signal_ends_the_countdown() -> None:
