@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from shared.messages import new_id
 from tests.integration.ws_gateway.processes import Client, GatewayProcess, Source, connected, numbers, token
+from tests.integration.ws_gateway.test_event_stream import bearer, listening
 from tests.waiting import eventually, eventually_async
 
 pytestmark = pytest.mark.anyio
@@ -157,13 +158,28 @@ async def test_a_mention_waits_for_its_agent_and_comes_once_and_in_order(
 
             # By its pongs, or its ack.
             await agent.send("ack", message_id=live["message_id"])
-            with psycopg.connect(module_database_url, autocommit=True) as database:
-                waiting = "select 1 from mentions where agent_id = %s"
-                eventually(lambda: database.execute(waiting, (name,)).fetchone() is None, because="all are let go")
+            all_let_go(module_database_url, name)
         async with connected(gateway, token(name)) as agent:
             await nothing_comes(agent)
             await run(speaker, "mention", target_agents=[name], message="again")
             assert (await agent.receive())["message"] == "again"
+
+
+async def test_a_person_reads_by_a_stream_of_events_too(gateway: GatewayProcess, module_database_url: str) -> None:
+    name = f"person-{new_id()}"
+    async with connected(gateway, token(kind="human")) as speaker:
+        await run(speaker, "mention", target_agents=[name], message="hello")
+    async with listening(gateway, "?topics=x", **bearer(token(name, kind="human", permission="observer"))) as stream:
+        told = await stream.event()
+        assert (told["type"], told["message"]) == ("mention_route", "hello")
+        all_let_go(module_database_url, name)
+
+
+def all_let_go(database_url: str, agent_id: str) -> None:
+    """Wait until the worker keeps no mention of an agent."""
+    with psycopg.connect(database_url, autocommit=True) as database:
+        waiting = "select 1 from mentions where agent_id = %s"
+        eventually(lambda: database.execute(waiting, (agent_id,)).fetchone() is None, because="all are let go")
 
 
 async def test_an_agent_that_comes_back_at_once_is_not_told_again(gateway: GatewayProcess) -> None:
