@@ -5,6 +5,7 @@ import fcntl
 import socket
 import sys
 import termios
+import time
 from collections.abc import Callable
 
 from services.ws_gateway.access import BAD_TOKEN, NOT_ALLOWED, TOO_MANY, Refused, check_origin
@@ -50,6 +51,7 @@ class EventStream:
 
     def __init__(self, gateway: Gateway, address: str, transport: asyncio.Transport) -> None:
         self.address = address
+        self.accepted_at = time.monotonic()
         self._gateway = gateway
         self._transport = transport
         # aiofastnet's `write` checks its argument first, which costs as much again; ours is always bytes.

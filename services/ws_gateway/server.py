@@ -202,6 +202,7 @@ class _Protocol(WSProtocol):
             end(wire, problem(Rejected("rate_limited", "too many connections a second", retry_after=10), {}))
             return
         self._stream = EventStream(self._server.gateway, self.address, wire)
+        self._stream.accepted_at = self._accepted_at
         self._stream.open(head, ready=self._server.ready())
 
     async def _answer_by(self, work: Awaitable[bytes]) -> None:
