@@ -4,10 +4,12 @@ wrong, in words. Computed when somebody asks, at most once in `every` seconds.
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, Protocol
 
 import psutil
@@ -19,10 +21,12 @@ from services.ws_gateway.gateway import Gateway
 from services.ws_gateway.viewers import Asked, Viewer, position, read_asked
 from shared.errors import BusError, Rejected
 from shared.logs import get_logger
-from shared.messages import JsonText, rfc3339
+from shared.messages import JsonText, encode, rfc3339
 
 REFRESH_SECONDS = 5.0
 MOST_AGENTS, MOST_PROBLEMS = 1_000, 100
+# Of JSON: clients as they come take messages of 1 MiB, and agents may have much to say of themselves.
+AGENTS_BYTES = 300_000
 # Connections looked at before others get their turn.
 LOOKED_AT_ONCE = 200
 # Who names this topic is sent the display; a pattern that merely matches it does not bring it.
@@ -48,7 +52,7 @@ class Agents(Protocol):
 class Sources:
     """Where the display has from what the gateway's core does not know.
 
-    `health` of a client is 0 to 100; `troubles` says what is wrong with one; `about` is what else is known of it;
+    `health` of a client is 0 to 100; `troubles` says what is wrong with one; `about` is all else that is known of it;
     `gateways` and `agents` are those of all replicas; `sidebars` asks for the figures of all sidebars, as JSON.
     """
 
@@ -144,7 +148,7 @@ class Status:
         if not viewer.is_admin:
             return [] if viewer.agent_id is None else self._sources.agents(look.healths.get, only=viewer.agent_id)
         if look.agents is None:
-            look.agents = self._sources.agents(look.healths.get, limit=MOST_AGENTS)
+            look.agents = _within(AGENTS_BYTES, self._sources.agents(look.healths.get, limit=MOST_AGENTS))
         return look.agents
 
     def summary(self) -> dict[str, Any]:
@@ -264,21 +268,8 @@ class Status:
         return share
 
     def _connection(self, health: int, client: Client, viewer: Viewer) -> dict[str, Any]:
-        identity, connection = client.identity, client.connection
-        assert identity is not None
-        about = {
-            "connection_id": client.id,
-            "agent_id": identity.agent_id,
-            "kind": identity.kind,
-            "permission": identity.permission,
-            "connected_at": _made_at(client.id),
-            "health": health,
-            "dropped": connection.backlog.dropped,
-            "messages_in": client.received,
-            "messages_out": connection.sent,
-            **self._sources.about(client),
-        }
-        return {**about, "address": client.address} if viewer.is_admin else about
+        described = {**self._sources.about(client), "health": health}
+        return {**described, "address": client.address} if viewer.is_admin else described
 
     def _problem(self, health: int, client: Client) -> str:
         assert client.identity is not None
@@ -286,10 +277,10 @@ class Status:
         return f"{client.identity.agent_id} ({client.identity.permission}, {client.id}): health {health} of 100: {why}"
 
 
-def _made_at(connection_id: str) -> str:
-    """When a connection was made: its id, a UUIDv7, says so to the millisecond (RFC 9562 §5.7)."""
-    milliseconds = int(connection_id[:8] + connection_id[9:13], 16)
-    return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC))
+def _within(size: int, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as take no more than these bytes."""
+    total = accumulate(len(encode(each)) for each in found)
+    return found[: bisect_right(list(total), size)]
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """What the status display tells of one connection, and what is wrong with it, in words."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from services.ws_gateway.client import Client
@@ -7,6 +8,7 @@ from services.ws_gateway.pacing import described as quality_of
 from services.ws_gateway.pacing import health, waiting
 from services.ws_gateway.quality import GOOD_PING_MS
 from services.ws_gateway.replay import lasting_interest
+from shared.messages import rfc3339
 
 __all__ = ["about", "health", "troubles"]
 
@@ -21,8 +23,18 @@ def about(client: Client) -> dict[str, Any]:
     """A connection of somebody who has shown who it is, in figures."""
     quality = quality_of(client)
     interest = lasting_interest(client.reader.claims())
-    words = client.gateway.presence.words(client.identity.agent_id) if client.identity else None
+    identity, connection = client.identity, client.connection
+    assert identity is not None
+    words = client.gateway.presence.words(identity.agent_id)
     return {
+        "connection_id": client.id,
+        "agent_id": identity.agent_id,
+        "kind": identity.kind,
+        "permission": identity.permission,
+        "connected_at": _made_at(client.id),
+        "dropped": connection.backlog.dropped,
+        "messages_in": client.received,
+        "messages_out": connection.sent,
         "ping_ms": quality["mean_ping_ms"],
         "bytes_s": quality["bytes_s"],
         "queue_depth": waiting(client),
@@ -48,3 +60,9 @@ def troubles(client: Client) -> list[str]:
     if (ping := client.quality.mean_ping_ms) is not None and ping > GOOD_PING_MS:
         found.append(f"a ping takes {ping:.0f} ms")
     return found
+
+
+def _made_at(connection_id: str) -> str:
+    """When a connection was made: its id, a UUIDv7, says so to the millisecond (RFC 9562 §5.7)."""
+    milliseconds = int(connection_id[:8] + connection_id[9:13], 16)
+    return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC))

@@ -11,6 +11,7 @@ from services.ws_gateway.viewers import Asked, Viewer, read_asked
 from shared.auth import SCOPES, Caller
 from shared.errors import Rejected, Unavailable
 from tests.unit.ws_gateway.house import House, Visitor
+from tests.unit.ws_gateway.wire import event
 from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +28,7 @@ class Watched:
         self.healths: dict[str, int] = {}
         self.sidebars: bytes | None = b'{"open":3}'
         self.asked = 0
+        self.agents = ["ana", "ben"]
         self.status = Status(
             self.house.gateway,
             "g1",
@@ -44,7 +46,7 @@ class Watched:
         )
 
     def _agents(self, health: Any, *, only: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        return [{"agent_id": name, "health": health(name)} for name in ("ana", "ben") if only in (None, name)]
+        return [{"agent_id": name, "health": health(name)} for name in self.agents if only in (None, name)]
 
     async def _sidebars(self) -> bytes:
         self.asked += 1
@@ -116,6 +118,12 @@ async def test_who_is_no_admin_sees_its_own_connections_and_totals_only() -> Non
     assert [agent["health"] for agent in (await watched.view())["agents"]] == [10, 20]
 
 
+async def test_agents_with_much_to_say_do_not_make_it_too_large_for_a_client() -> None:
+    watched = Watched()
+    watched.agents = ["x" * 50_000] * 30
+    assert len((await watched.view())["agents"]) == 5
+
+
 async def test_a_key_that_reads_sees_the_connections_it_has_let_in() -> None:
     watched = Watched()
     watched.come("ana", issued_to="dashboards")
@@ -138,6 +146,26 @@ async def test_what_is_wrong_is_said_in_words() -> None:
     watched.come("ben", 60)
     (problem,) = (await watched.view())["problems"]
     assert problem == f"ana (active, {visitor.client.id}): health 12 of 100: its socket is full"
+
+
+async def test_a_connection_in_trouble_says_in_words_what_it_suffers_from() -> None:
+    house = House()
+    client = house.come("ana").client
+    assert vitals.troubles(client) == []
+    client.pulse.unanswered = 3
+    client.quality.slow = "stalled"
+    client.connection.backlog.add(event(1))
+    client.connection.backlog.dropped = 7
+    client.quality.pong(1_500.0)
+    assert vitals.troubles(client) == [
+        "2 pings not answered",
+        "its socket has been full for seconds",
+        "1 of 200 events wait",
+        "7 events dropped so far",
+        "a ping takes 1500 ms",
+    ]
+    assert vitals.health(client) < 60
+    assert vitals.about(client)["connected_at"][:4].isdecimal()
 
 
 async def test_it_is_computed_at_most_every_five_seconds() -> None:
