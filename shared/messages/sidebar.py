@@ -263,8 +263,8 @@ class SpawnSidebar(CommandData):
 class GetSidebar(CommandData):
     """One sidebar with its inherited and its own memory (the latest `limit` of each), its history and who can do what.
 
-    `before`: of its own memory, what was said before the exchange with this `seq`. What would take more than 4 MB is
-    cut at its older end.
+    `before`: of its own memory, what was said before the exchange with this `seq`. A list that would take more than
+    2 MB is cut at its older end.
     """
 
     sidebar_id: Id

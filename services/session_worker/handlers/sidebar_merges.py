@@ -30,7 +30,7 @@ async def merge_sidebar(tx: Transaction, command: Command) -> Reply:
     children = await store.sidebar_exchanges.child_results(tx, sidebar.sidebar_id)
     said = merges.fitting(
         await store.sidebar_exchanges.list_exchanges(
-            tx, sidebar.sidebar_id, merges.LAST_EXCHANGES, stored_bytes=merges.EXCHANGES_BYTES
+            tx, sidebar.sidebar_id, merges.LAST_EXCHANGES, bytes_in_sum=merges.EXCHANGES_BYTES
         )
     )
     brought: dict[str, Any] = {

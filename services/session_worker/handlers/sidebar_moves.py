@@ -89,7 +89,7 @@ def archive_idle_sidebars(idle_hours: float) -> Handler:
         held = await store.sidebars.lock_sidebars(tx, [sidebar_id for sidebar_id, _ in found])
         # Somebody may have said something meanwhile.
         still = await store.sidebar_lists.still_idle(tx, list(held), idle_hours)
-        reason = f"nothing has happened for {idle_hours:g} hours"
+        reason = f"nothing has happened for {idle_hours:g} h"
         archived: list[Sidebar] = []
         events: list[Event] = []
         for each in (held[sidebar_id] for sidebar_id in still):

@@ -77,6 +77,7 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
         spawn = sidebars.told(
             SidebarSpawn,
             sidebar,
+            priority=sidebar.priority,
             parent_id=parent_id or asked.session_id,
             participants=sidebar.participants,
             inherited_context=[*refs.memories, *refs.exchanges],

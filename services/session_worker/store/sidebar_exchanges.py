@@ -10,8 +10,8 @@ from shared.database import Transaction
 from shared.messages import JsonText, encode, rfc3339
 from shared.messages.sidebar import ChildResult, ContextRef, Exchange, InheritedMemory
 
-# What one list may take in the memory of whoever asks for it, in bytes as PostgreSQL keeps them; one is given anyway.
-_STORED_BYTES = 2_000_000
+# What one list may take, in bytes; its latest entry is given anyway.
+_LIST_BYTES = 2_000_000
 _CHILD_RESULTS_BYTES = 200_000
 
 _COLUMNS = """e.exchange_id, e.sidebar_id, e.seq, e.kind, e.author, e.text, e.data_refs::text as data_refs, e.mentions,
@@ -40,12 +40,11 @@ _COPY = text("""
     from sidebar_exchanges where sidebar_id = :id
 """)
 
-# The latest exchanges of a sidebar before a number, as many as fit; by the primary key. Texts are not read before they
-# are known to be wanted.
+# The latest exchanges of a sidebar before a number, as many as fit; by the primary key.
 _LIST = text(f"""
     select {_COLUMNS} from (
         select seq, sum(size) over (order by seq desc) - size as before from (
-            select seq, pg_column_size(text) + pg_column_size(data_refs) as size from sidebar_exchanges
+            select seq, octet_length(text) + octet_length(data_refs::text) as size from sidebar_exchanges
             where sidebar_id = :id and seq < :before order by seq desc limit :limit
         ) as latest
     ) as fitting join sidebar_exchanges as e on e.sidebar_id = :id and e.seq = fitting.seq
@@ -74,7 +73,7 @@ _CHAIN = """
 # of the chain.
 _KEYS = f"""{_CHAIN}, latest as (
         select link, source, seq, exchange_id, size from sources cross join lateral (
-            select seq, exchange_id, pg_column_size(text) + pg_column_size(data_refs) as size
+            select seq, exchange_id, octet_length(text) + octet_length(data_refs::text) as size
             from sidebar_exchanges where sidebar_id = source and seq <= until order by seq desc limit :limit
         ) as said
         order by link, seq desc limit :limit
@@ -102,7 +101,7 @@ _LIST_MEMORY_REFS = text(f"{_MEMORY_REFS} select session_id, key, version from r
 # The same with their contents, a read of the memory worker's tables by their primary keys: the version in force, or one
 # that was replaced since. What was forgotten meanwhile is left out.
 _LIST_MEMORIES = text(f"""{_MEMORY_REFS}, sized as (
-        select refs.*, coalesce(pg_column_size(m.content), pg_column_size(v.content)) as size
+        select refs.*, octet_length(coalesce(m.content, v.content)::text) as size
         from refs
         left join memories as m on m.session_id = refs.session_id and m.key = refs.key and m.version = refs.version
             and m.forgotten is null
@@ -125,7 +124,7 @@ _LIST_MEMORIES = text(f"""{_MEMORY_REFS}, sized as (
 _CHILD_RESULTS = text("""
     select id, task_description, findings::text as findings, success from (
         select id, task_description, findings, success, created,
-            sum(pg_column_size(findings)) over (order by created desc, id) - pg_column_size(findings) as before
+            sum(octet_length(findings::text)) over (order by created desc, id) - octet_length(findings::text) as before
         from sidebars where parent_id = :id and status = 'merged'
         order by created desc, id limit 100
     ) as children
@@ -156,22 +155,22 @@ async def copy_exchanges(tx: Transaction, sidebar_id: str, parent_id: str, after
 
 
 async def list_exchanges(
-    tx: Transaction, sidebar_id: str, limit: int, before: int | None = None, stored_bytes: int = _STORED_BYTES
+    tx: Transaction, sidebar_id: str, limit: int, before: int | None = None, bytes_in_sum: int = _LIST_BYTES
 ) -> list[Exchange]:
     """The latest exchanges of a sidebar, before one with this number, the oldest of them first."""
-    values = {"id": sidebar_id, "limit": limit, "before": before or 2**31 - 1, "bytes": stored_bytes}
+    values = {"id": sidebar_id, "limit": limit, "before": before or 2**31 - 1, "bytes": bytes_in_sum}
     return [_exchange(row) for row in await tx.execute(_LIST, values)]
 
 
 async def list_inherited(tx: Transaction, sidebar_id: str, limit: int) -> list[Exchange]:
     """The latest exchanges that a sidebar inherits, the furthest up and oldest of them first."""
-    values = {"id": sidebar_id, "limit": limit, "bytes": _STORED_BYTES}
+    values = {"id": sidebar_id, "limit": limit, "bytes": _LIST_BYTES}
     return [_exchange(row) for row in await tx.execute(_LIST_INHERITED, values)]
 
 
 async def list_memories(tx: Transaction, sidebar_id: str, limit: int) -> list[InheritedMemory]:
     """The newest memories that a sidebar inherits, the oldest of them first: what the memory worker has written."""
-    rows = await tx.execute(_LIST_MEMORIES, {"id": sidebar_id, "limit": limit, "bytes": _STORED_BYTES})
+    rows = await tx.execute(_LIST_MEMORIES, {"id": sidebar_id, "limit": limit, "bytes": _LIST_BYTES})
     return [
         InheritedMemory(
             key=row.key,

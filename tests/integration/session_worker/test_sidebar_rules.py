@@ -1,6 +1,7 @@
 """Who may do what in sidebars, how what is said there is numbered, and what is shown to whom, on a real database."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -224,7 +225,7 @@ def test_idle_sidebars_are_archived_and_told_of(impatient: SessionWorker) -> Non
     assert result_of(outcome) == {"archived": 3}
     archived = [event for event in events_of(outcome) if event["type"] == "sidebar_archive"]
     assert {event["sidebar_id"] for event in archived} == {sidebar["sidebar_id"] for sidebar in idle}
-    assert {event["archive_reason"] for event in archived} == {"nothing has happened for 1 hours"}
+    assert {event["archive_reason"] for event in archived} == {"nothing has happened for 1 h"}
     assert sorted(event["final_status"] for event in archived) == ["active", "active", "paused"]
     assert whole(impatient, fresh)["status"] == "active"
     assert impatient.do("archive_idle_sidebars", sender="system") == {"archived": 0}
@@ -332,3 +333,59 @@ def test_numbers_and_the_order_of_names_pass_unchanged(module_worker: SessionWor
     module_worker.do("post_to_sidebar", post)
     united = b'{"z":1e2,"a":1180591620717411303424,"b":1.0}'
     assert united in module_worker.ask_text("get_sidebar", sidebar_id=sidebar_id)
+
+
+def test_what_is_shown_at_once_takes_a_bounded_room(module_worker: SessionWorker, session_id: str) -> None:
+    sidebar = spawn(module_worker, session_id)
+    module_worker.outcomes(
+        *(
+            module_worker.command("post_to_sidebar", {"sidebar_id": sidebar["sidebar_id"], "text": "x" * 100_000})
+            for _ in range(30)
+        )
+    )
+    fork = module_worker.do("fork_sidebar", sidebar_id=sidebar["sidebar_id"], reason="again")["sidebar"]
+    assert [exchange["seq"] for exchange in whole(module_worker, sidebar)["local_memory"]] == [*range(11, 31)]
+    known = whole(module_worker, fork)["inherited_memory"]
+    assert [item["exchange"]["seq"] for item in known] == [*range(11, 31)]
+
+
+def test_whatever_is_done_at_once_in_two_sessions_ends_without_a_deadlock(
+    module_worker: SessionWorker, session_id: str
+) -> None:
+    sessions = [session_id, new_id()]
+    module_worker.do("create_session", session_id=sessions[1])
+    tops = [spawn(module_worker, each)["sidebar_id"] for each in (*sessions, *sessions)]
+    other = SessionWorker(module_worker.url)
+    chance = random.Random(7)
+
+    def command() -> Any:
+        sidebar_id, at = chance.choice(tops), chance.randrange(2)
+        people = {"participants": ["ada"], "task_description": "t"}
+        under = {"session_id": sessions[tops.index(sidebar_id) % 2], "parent_id": sidebar_id}
+        name, data = chance.choice(
+            [
+                ("post_to_sidebar", {"sidebar_id": sidebar_id, "text": "x"}),
+                ("spawn_sidebar", {**under, **people}),
+                (
+                    "spawn_sidebar",
+                    {"session_id": sessions[at], "cross_sidebar_refs": tops[:: -1 if at else 1], **people},
+                ),
+                ("set_sidebar_status", {"sidebar_id": sidebar_id, "status": chance.choice(["testing", "active"])}),
+                ("fork_sidebar", {"sidebar_id": sidebar_id, "reason": "r"}),
+                ("log_action", {"session_id": sessions[at], "type": "x", "details": {}}),
+            ]
+        )
+        return module_worker.command(name, data)
+
+    async def race() -> list[Any]:
+        worked = [(module_worker, other)[n % 2].commit(*(command() for _ in range(4))) for n in range(40)]
+        return await asyncio.gather(*worked)
+
+    outcomes = [outcome for batch in module_worker.run(race()) for outcome in batch]
+    assert {outcome.outcome for outcome in outcomes} <= {"ok", "conflict"}
+    for each in sessions:
+        numbers = [
+            event["session_seq"] for outcome in outcomes for event in events_of(outcome) if event["session_id"] == each
+        ]
+        assert sorted(numbers) == [*range(min(numbers), min(numbers) + len(numbers))]
+    other.close()
