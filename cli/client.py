@@ -201,7 +201,9 @@ class Feed:
 
     def __init__(self, connection: "ClientConnection") -> None:
         self._connection = connection
+        self._began_at = -1
         self.hello: dict[str, Any] = self.next(10)
+        self._began_at = self.hello.get("cursor", -1)
 
     def subscribe(self, topics: list[str], since: int | str | None = None) -> dict[str, Any]:
         """Ask for topics, and return the server's `subscribed`; CallFailed when it says no."""
@@ -217,9 +219,18 @@ class Feed:
     def text(self, seconds: float | None = None) -> str:
         """The text of the next frame; CallFailed when none comes in time."""
         try:
-            return self._connection.recv(seconds, decode=True)
+            text = self._connection.recv(seconds, decode=True)
         except TimeoutError:
             raise CallFailed(f"nothing came over the WebSocket within {seconds:g} s") from None
+        if '"critical"' in text:
+            self._acknowledge(json.loads(text))
+        return text
+
+    def _acknowledge(self, frame: dict[str, Any]) -> None:
+        """Say that a critical event was taken; nobody waits for that of those before our time."""
+        named = frame.get("message_id")
+        if named and frame.get("priority") == "critical" and frame.get("cursor", -1) > self._began_at:
+            self._connection.send(json.dumps({"type": "ack", "message_id": named}))
 
     def next(self, seconds: float | None = None) -> dict[str, Any]:
         """The next frame; CallFailed when none comes in time."""

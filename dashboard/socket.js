@@ -16,7 +16,10 @@ const HISTORY = 200;
 // Urgent events may overtake others, so a resumed connection can bring some of the last ones again.
 const REMEMBERED = 5_000;
 
-const CONTROL = new Set(["connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack"]);
+const CONTROL = new Set([
+  "connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack", "curator_checkin",
+  "connection_quality", "summary", "warmup",
+]);
 
 // Errors that may be gone at the next try.
 const PASSING = new Set(["unavailable", "timeout", "rate_limited", "internal"]);
@@ -102,6 +105,7 @@ export class Connection {
       return;
     }
     if (!CONTROL.has(frame.type)) {
+      this.#acknowledge(frame);
       if (this.#isNew(frame)) this.onEvent(frame, text);
     } else if (frame.type === "connected") {
       this.#subscribe(frame);
@@ -114,6 +118,12 @@ export class Connection {
       if (PASSING.has(frame.code)) this.#lost(said);
       else this.#halt(said);
     }
+  }
+
+  // Whoever sends a critical event wants to know that it was seen; of those before our time nobody asks.
+  #acknowledge({ priority, message_id, cursor }) {
+    if (priority !== "critical" || !message_id || !(cursor > (this.state.head ?? -1))) return;
+    this.socket.send(JSON.stringify({ type: "ack", message_id }));
   }
 
   // An event that overtook older ones says in `since` from where to resume; any other stands for all before it.

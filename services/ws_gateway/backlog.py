@@ -151,8 +151,8 @@ class Held(Backlog):
         # Events left out because a later one stands for them.
         self.coalesced = 0
         self._latest: dict[Hashable, Frame] = {}
-        # By the cursor of an event with a key: the key, how many others it stands for, the first and last of those.
-        self._merged: dict[int, tuple[Hashable, int, int, int]] = {}
+        # Of an event with a key: the key, how many others it stands for, the cursors of the first and last of those.
+        self._merged: dict[Frame, tuple[Hashable, int, int, int]] = {}
 
     def hold(self, frame: Frame, key: Hashable = None) -> None:
         """Keep an event, later than all others; it stands for the one with the same key, if there is one."""
@@ -160,14 +160,14 @@ class Held(Backlog):
         if key is not None:
             count, first, last = 0, frame.cursor, frame.cursor
             if (before := self._latest.get(key)) is not None:
-                _, count, first, _ = self._merged.pop(before.cursor)
+                _, count, first, _ = self._merged.pop(before)
                 count, first, last = count + 1, min(first, before.cursor), before.cursor
                 self._lanes[before.rank].remove(before)
                 self._count -= 1
                 self._bytes -= len(before.data)
                 self.coalesced += 1
             self._latest[key] = frame
-            self._merged[frame.cursor] = key, count, first, last
+            self._merged[frame] = key, count, first, last
         self.add(frame)
 
     def lose(self, frame: Frame) -> None:
@@ -181,7 +181,7 @@ class Held(Backlog):
 
     def _drop(self, frame: Frame) -> None:
         super()._drop(frame)
-        if merged := self._merged.pop(frame.cursor, None):
+        if merged := self._merged.pop(frame, None):
             del self._latest[merged[0]]
             self._lose(merged[2])
 
@@ -201,7 +201,7 @@ class Held(Backlog):
         owed = frames[-1].cursor if frames else 0
         for at in range(len(frames) - 1, -1, -1):
             frame = frames[at]
-            _, count, first, last = self._merged.get(frame.cursor, (None, 0, 0, 0))
+            _, count, first, last = self._merged.get(frame, (None, 0, 0, 0))
             if count:
                 told = b'%b,"coalesced":{"events":%d,"from":%d,"to":%d}}' % (frame.text[:-1], count, first, last)
                 frames[at] = Merged(frame, text_frame(told), first)

@@ -238,6 +238,11 @@ class Client:
             return False
         return True
 
+    def uncount(self) -> None:
+        """The last frame was asked for by the gateway: it does not count as flooding."""
+        self._bucket.take(count=-1)
+        self._source.uncount()
+
     def said(self, text: bytes) -> None:
         """A whole text message has come."""
         if self._entrance.keeps(text):

@@ -149,9 +149,12 @@ class Curator:
 
     def acknowledged(self, client: "Client", ack: Ack) -> None:
         """A client has acknowledged an event; what it does not owe changes nothing."""
-        account = self._accounts.get(client.connection)
-        if account is not None and ack.message_id is not None:
-            account.owed.pop(ack.message_id, None)
+        account, named = self._accounts.get(client.connection), ack.message_id
+        if account is None or named is None:
+            return
+        # Those not told to the admins yet may still be acknowledged.
+        if account.owed.pop(named, None) is not None or account.lapsed.pop(named, None) is not None:
+            client.uncount()
 
     @property
     def unacknowledged(self) -> int:

@@ -39,6 +39,10 @@ class Source:
         self._flooding(self, "flooding")
         return False
 
+    def uncount(self) -> None:
+        """Take the last frame for not sent: the gateway asked for it."""
+        self._frames.take(count=-1)
+
     def connection(self) -> bool:
         """Count a new connection; false when there were too many."""
         if self._connections.take():

@@ -150,6 +150,8 @@ class Hub:
                 connection.write(_joined(some))
 
     def _keep(self, connection: Connection, frames: list[Frame]) -> None:
+        if connection.gone:
+            return
         before = connection.backlog.dropped
         try:
             for frame in frames:
@@ -269,6 +271,8 @@ class Hub:
         data = gap(first, last, reason)
         for group in list(self.directory.groups.values()):
             for connection in group.members:
+                if connection.pacer is not None:
+                    connection.pacer.hold_nothing()
                 connection.write(data)
                 self.gaps += 1
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.client import CallFailed, Client
+from cli.client import CallFailed, Client, Feed
 from cli.local.environment import Environment
 
 
@@ -129,3 +129,29 @@ def test_a_door_that_is_not_there_is_not_reachable() -> None:
     ):
         client.run("x", {})
     assert failed.value.exit_code == 3
+
+
+class Gateway:
+    """The gateway's end of a WebSocket: frames to be read, and what was answered."""
+
+    def __init__(self, *frames: dict[str, Any]) -> None:
+        self.frames = [json.dumps(frame) for frame in frames]
+        self.answered: list[dict[str, Any]] = []
+
+    def recv(self, seconds: float | None, *, decode: bool) -> str:
+        return self.frames.pop(0)
+
+    def send(self, text: str) -> None:
+        self.answered.append(json.loads(text))
+
+
+def test_critical_events_since_the_connection_are_acknowledged() -> None:
+    events = [
+        {"type": "a", "message_id": "m4", "priority": "critical", "cursor": 4},
+        {"type": "a", "message_id": "m5", "priority": "normal", "cursor": 5, "text": 'a "critical" matter'},
+        {"type": "a", "message_id": "m6", "priority": "critical", "cursor": 6},
+    ]
+    gateway = Gateway({"type": "connected", "cursor": 4}, *events)
+    feed = Feed(gateway)  # type: ignore[arg-type]
+    assert [feed.next()["cursor"] for _ in events] == [4, 5, 6]
+    assert gateway.answered == [{"type": "ack", "message_id": "m6"}]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.ws_gateway.backlog import Backlog, Overflow
+from services.ws_gateway.backlog import Backlog, Held, Overflow
 from tests.unit.ws_gateway.wire import event, texts
 
 
@@ -77,3 +77,30 @@ def test_a_gap_is_told_even_when_nothing_waits_any_more() -> None:
     backlog.add(event(3, priority="low"))
     assert backlog.take()
     assert not backlog
+
+
+def test_what_stands_for_others_is_missed_with_them() -> None:
+    held, backlog = Held(10), Backlog(1)
+    held.hold(event(1), "k")
+    held.hold(event(2), "k")
+    for frame in [*held.take_all(), event(3)]:
+        backlog.add(frame)
+    told, kept = drained(backlog)
+    assert (told["from"], told["to"], kept["cursor"]) == (1, 2, 3)
+
+
+def test_what_is_held_is_given_in_order_whatever_its_priority() -> None:
+    held = Held(10)
+    for cursor, priority in enumerate(["low", "high", "normal"], start=1):
+        held.hold(event(cursor, priority=priority))
+    assert (held.first, len(held)) == (1, 3)
+    assert [frame.cursor for frame in held.take_all()] == [1, 2, 3]
+    assert (held.first, bool(held), held.take_gap()) == (None, False, b"")
+
+
+def test_what_is_owed_elsewhere_is_overtaken_by_what_waits() -> None:
+    backlog = Backlog(10)
+    backlog.owed = 5
+    for cursor in (4, 7):
+        backlog.add(event(cursor))
+    assert [(frame["cursor"], frame.get("since")) for frame in drained(backlog)] == [(4, None), (7, 4)]
