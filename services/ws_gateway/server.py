@@ -115,7 +115,10 @@ class _Protocol(WSProtocol):
         self._server.open_sockets += 1
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, transport.abort)
         if not self._accepted:
-            transport.abort()
+            # Not at once: what is closed before it is read from leaves its number in the loop's selector, and the next
+            # connection that gets this number is not heard.
+            self._answered = True
+            asyncio.get_running_loop().call_soon(transport.abort)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.open_sockets -= 1

@@ -238,6 +238,30 @@ async def test_a_flood_of_connections_is_refused_by_address_and_told(
         )  # fmt: skip
 
 
+async def test_a_flood_from_nobody_we_trust_is_cut_off_before_it_says_anything(
+    gateway: GatewayProcess, proxied: GatewayProcess
+) -> None:
+    async def come() -> bool:
+        """Whether there is an answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxied.port, local_addr=("127.0.0.2", 0))
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.9\r\n\r\n")
+        try:
+            return (await reader.read(12)).startswith(b"HTTP/1.1 200")
+        except ConnectionError:
+            return False
+        finally:
+            writer.transport.abort()
+
+    async with admin(gateway) as chief:
+        await chief.ask("subscribe", topics=["system.security_alert"])
+        answers = [await come() for _ in range(50)]
+        assert answers[:30] == [True] * 30
+        assert not all(answers)
+        alert = await chief.receive()
+        assert (alert["what"], alert["address"]) == ("connection_flood", "127.0.0.2")
+        assert proxied.get("/health/live")[0] == 200
+
+
 async def test_a_gateway_that_stops_has_written_down_all_it_did(
     gateway: GatewayProcess, make_gateway: Callable[..., GatewayProcess]
 ) -> None:
