@@ -125,10 +125,11 @@ def _with_open_ends(places: Iterable[_Node]) -> Iterator[_Node]:
 class Topics:
     """A set of patterns, as one client wants them."""
 
-    __slots__ = ("_cache", "_tree", "patterns")
+    __slots__ = ("_cache", "_cached_keys", "_tree", "patterns")
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    def __init__(self, patterns: Iterable[str], cached_keys: int = CACHED_KEYS) -> None:
         self.patterns = frozenset(patterns)
+        self._cached_keys = cached_keys
         self._tree = PatternTree()
         self._cache: dict[str, bool] = {}
         for pattern in self.patterns:
@@ -138,7 +139,7 @@ class Topics:
         """Whether one of the patterns matches; each routing key is looked at once."""
         known = self._cache.get(routing_key)
         if known is None:
-            if len(self._cache) >= CACHED_KEYS:
+            if len(self._cache) >= self._cached_keys:
                 self._cache.clear()
             known = self._cache[routing_key] = bool(self._tree.find(routing_key))
         return known

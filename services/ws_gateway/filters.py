@@ -1,8 +1,7 @@
 """The focus of a connection: topics, tags and words, any of which is enough. Judged once for a group."""
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 from services.ws_gateway.about import WORD
 from services.ws_gateway.frames import Frame
@@ -12,13 +11,10 @@ from shared.topics import Topics, check_pattern
 
 MAX_TOPICS, MAX_TAGS, MAX_WORDS = 100, 100, 100
 MAX_CHARACTERS = 100
+# Routing keys remembered for each focus: there may be thousands of these.
+CACHED_KEYS = 100
 # Scripts that put no space between words: there a word is found wherever it stands.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-
-
-@lru_cache(maxsize=1000)
-def _matcher(patterns: frozenset[str]) -> Topics:
-    return Topics(patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +24,17 @@ class FocusFilter:
     topics: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
+    _matcher: Topics = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_matcher", Topics(self.topics, CACHED_KEYS))
 
     def __bool__(self) -> bool:
         return bool(self.topics or self.tags or self.words)
 
     def admits(self, frame: Frame) -> bool:
         """Whether an event lies within."""
-        if self.topics and _matcher(self.topics).matches(frame.routing_key):
+        if self.topics and self._matcher.matches(frame.routing_key):
             return True
         if self.tags and not self.tags.isdisjoint(frame.about.tags):
             return True

@@ -1,7 +1,7 @@
 """WebSocket frames as bytes (RFC 6455 §5.2), built once for all who receive them."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -110,10 +110,15 @@ class _Envelope(msgspec.Struct, gc=False):
     type: str
     message_id: str = ""
     priority: str = "normal"
-    cursor: int = -1
 
 
+class _Recorded(_Envelope, kw_only=True, gc=False):
+    cursor: int
+
+
+_Read = TypeVar("_Read", bound=_Envelope)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_RECORDED = msgspec.json.Decoder(_Recorded)
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -155,7 +160,7 @@ def event_frame(cursor: int, routing_key: str, body: bytes) -> Frame:
 
     Raises ValueError when the body is no event: not UTF-8, not a JSON object, or without a `type`.
     """
-    envelope = _read(body)
+    envelope = _read(body, _ENVELOPE)
     if len(body) > PAYLOAD_LIMIT:
         body = _without_payload(body)
     elif body[-1] != 0x7D:  # white space behind the closing brace
@@ -167,7 +172,7 @@ def event_frame(cursor: int, routing_key: str, body: bytes) -> Frame:
 
 def recorded_frame(routing_key: str, body: bytes) -> Frame:
     """The frame of an event from the events table, whose JSON holds its cursor already. Raises as `event_frame`."""
-    envelope = _read(body)
+    envelope = _read(body, _RECORDED)
     if len(body) > PAYLOAD_LIMIT:
         body = _without_payload(body)
     return Frame(
@@ -180,11 +185,11 @@ def recorded_frame(routing_key: str, body: bytes) -> Frame:
     )
 
 
-def _read(body: bytes) -> _Envelope:
+def _read(body: bytes, decoder: msgspec.json.Decoder[_Read]) -> _Read:
     # msgspec skips the members it does not need without looking at their UTF-8; a client would close on bad bytes.
     body.decode()
     try:
-        return _ENVELOPE.decode(body)
+        return decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError) as fault:
         raise ValueError(f"not an event: {fault}") from None
 

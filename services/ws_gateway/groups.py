@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.ws_gateway.backlog import Backlog
-from services.ws_gateway.frames import Frame, overtaking
+from services.ws_gateway.frames import Frame, overtaken_by, overtaking
 from services.ws_gateway.interest import Interest
 from shared.topics import CACHED_KEYS, PatternTree
 
 # Topics nobody asks for any more stay in the tree until there are so many: they are likely to be asked for again.
 UNUSED_TOPICS = 1_000
+# Events pushed to a connection in replay that are remembered, so that they do not come twice.
+OVERTAKING = 1_000
 
 
 class Pacer(Protocol):
@@ -73,6 +75,13 @@ class Connection:
     def count(self, events: int) -> None:
         """Add events that were written past the group."""
         self._sent += events
+
+    def ahead(self, frame: Frame, since: int) -> Frame:
+        """An event as it comes while older ones, those after `since`, are still being given; these leave it out."""
+        self.overtook[frame.cursor] = None
+        if len(self.overtook) > OVERTAKING:
+            del self.overtook[next(iter(self.overtook))]
+        return overtaken_by(frame, since)
 
     def write_past(self, frame: Frame) -> None:
         """Write an event though the socket is full, before all that waits."""

@@ -8,7 +8,7 @@ pacer decides when), or away from the live events, because it asked for nothing 
 from collections.abc import Callable, Sequence
 
 from services.ws_gateway.backlog import Overflow
-from services.ws_gateway.frames import CRITICAL, LANES, Frame, gap, overtaken_by
+from services.ws_gateway.frames import CRITICAL, LANES, Frame, gap
 from services.ws_gateway.groups import Connection, Directory, Group, Pacer
 from services.ws_gateway.interest import Interest
 from services.ws_gateway.relevance import Relevance
@@ -19,8 +19,6 @@ __all__ = ["JOIN_BYTES", "SLOW_CONSUMER", "Connection", "Group", "Hub", "Pacer",
 
 # What is joined into one write: enough to save system calls, little enough to leave a full socket soon.
 JOIN_BYTES = 64 * 1024
-# Events pushed to a connection in replay that are remembered, so that they do not come twice.
-OVERTAKING = 1_000
 
 SLOW_CONSUMER = 4000
 
@@ -129,7 +127,7 @@ class Hub:
         if connection.gone:
             return
         if connection.group is None and connection.position is not None:
-            frames = [_before_others(connection, connection.position(), frame) for frame in frames]
+            frames = [connection.ahead(frame, connection.position()) for frame in frames]
         if connection.pacer is not None and connection.group is not None:
             connection.pacer.offer(frames)
         else:
@@ -290,14 +288,6 @@ def joinable(frames: list[Frame]) -> list[list[Frame]]:
         runs[-1].append(frame)
         size += len(frame.data)
     return runs
-
-
-def _before_others(connection: Connection, since: int, frame: Frame) -> Frame:
-    """A later event for a connection that is given older ones; these do not bring it again."""
-    connection.overtook[frame.cursor] = None
-    if len(connection.overtook) > OVERTAKING:
-        del connection.overtook[next(iter(connection.overtook))]
-    return overtaken_by(frame, since)
 
 
 def _joined(frames: list[Frame]) -> bytes:

@@ -10,10 +10,10 @@ from services.ws_gateway.requests import Mode
 from shared.topics import Topics
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=200)
 def topics_of(patterns: frozenset[str]) -> Topics:
     """The patterns, ready to be matched; made once for all who want the same."""
-    return Topics(patterns)
+    return Topics(patterns, cached_keys=1_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from services.ws_gateway.hub import Hub
 
 # Routing keys counted by themselves between two digests; the rest are counted together, as `#`.
-COUNTED_TOPICS = 200
+COUNTED_TOPICS = 100
 # Agents looked up one by one, however few connections there are.
 FEW_AGENTS = 64
 

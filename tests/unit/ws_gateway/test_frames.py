@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.frames import CRITICAL, event_frame, gap, message, overtaking, recorded_frame, text_frame
+from services.ws_gateway.frames import (
+    CRITICAL,
+    event_frame,
+    gap,
+    message,
+    overtaken_by,
+    overtaking,
+    recorded_frame,
+    text_frame,
+)
 from tests.unit.ws_gateway.wire import payloads, texts
 
 
@@ -77,6 +86,9 @@ def test_an_event_that_overtakes_says_from_where_to_resume() -> None:
         frame = event_frame(12, "a", json.dumps({"type": "test", "text": "x" * size}).encode())
         (sent,) = texts(overtaking(frame, 9))
         assert (sent["cursor"], sent["since"], len(sent["text"])) == (12, 9, size)
+        for later, least in ((11, 9), (5, 5)):
+            (sent,) = texts(overtaking(overtaken_by(frame, 9), later))
+            assert (sent["cursor"], sent["since"], len(sent)) == (12, least, 4)
 
 
 def test_messages_of_the_gateways_own_are_text_frames() -> None:
