@@ -61,7 +61,8 @@ def test_no_other_text_is_a_token(text: str) -> None:
 
 @given(st.integers(1, 200), st.sampled_from(["", "=", ".", "A", "\n", " "]))
 def test_a_token_cut_short_or_with_something_behind_is_refused(cut: int, more: str) -> None:
-    assert wrong(TEXT[:-cut] + more) == "altered"
+    if TEXT[:-cut] + more != TEXT:
+        assert wrong(TEXT[:-cut] + more) == "altered"
     if more:
         assert wrong(TEXT + more) == "altered"
         assert wrong(more + TEXT) == "altered"
