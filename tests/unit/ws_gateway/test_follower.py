@@ -82,6 +82,17 @@ async def test_the_ring_is_filled_with_the_latest_events_before_anyone_is_served
     assert (len(scene.hub.ring), scene.hub.cursor, scene.hub.ring.floor) == (100, 1000, 900)
 
 
+async def test_where_the_stream_stood_at_the_start_is_known_and_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, last=150, base=1000)
+    assert scene.follower.started_at is None
+    await scene.follower.run()
+    assert scene.follower.started_at == 1150
+    scene.deliver(*range(51, 160))
+    await scene.turn()
+    assert scene.hub.cursor == 1159
+    assert scene.follower.started_at == 1150
+
+
 async def test_an_empty_stream_is_ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch, last=-1)
     await scene.follower.run()
@@ -152,3 +163,4 @@ async def test_a_stream_that_lost_its_end_is_followed_from_there(monkeypatch: py
     scene.last = 2
     assert await scene.tails[0]["on_reconnect"]() == 3
     assert scene.hub.cursor == 3
+    assert scene.follower.started_at == 3
