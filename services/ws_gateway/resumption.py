@@ -162,13 +162,11 @@ class Resumption:
         assert identity is not None
         if isinstance(request, Taste):
             client.taste = {**client.taste, **taste_of(request)}
-            if mode != "focused":
-                # Another mode has no filters, and takes none.
-                client.taste.pop("filters", None)
         self._audit.note("subscribe", identity, client.id)
         resumed, client.tells_resumed = client.tells_resumed, None
         named = {} if resumed is None else {"resumed": resumed}
         if mode != "focused":
+            # Another mode has no filters, and takes none.
             client.taste.pop("filters", None)
         wants = Wants(topics=sorted(topics), mode=mode, taste=client.taste)
         return {**named, "resume_token": self._seal.token(identity, client.id, wants)}
