@@ -42,12 +42,13 @@ from shared import logs, telemetry
 from shared.bus.key_watch import KeyWatch
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
-from shared.bus.tail import StreamEvent, read_range
+from shared.bus.tail import StreamEvent, last_offset, read_range
+from shared.errors import Unavailable
 from shared.key_ring import KeyRing
 from shared.messages.json_text import slices
 
 NAME = "ws_gateway"
-QUERY_SECONDS = 5.0
+QUERY_SECONDS, NEWEST_SECONDS = 5.0, 10.0
 # A stop gives commands under way and then the closing handshakes this long.
 COMMAND_GRACE_SECONDS, CLOSE_GRACE_SECONDS = 3.0, 5.0
 # What is to be told of it, while the broker is there, this long.
@@ -89,7 +90,9 @@ class App:
             limits=settings.limits,
             hub=self.hub,
             intake=self.intake,
-            library=Library(self.hub, Pages(self.hub, self.intake, self._read_stream, self._query), metrics),
+            library=Library(
+                self.hub, Pages(self.hub, self.intake, self._read_stream, self._query, self._read_newest), metrics
+            ),
             commands=self.commands,
             ring=self.ring,
             metrics=metrics,
@@ -141,6 +144,12 @@ class App:
 
     def _read_stream(self, after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
         return read_range(self._url, name=NAME, after=after, until=until)
+
+    async def _read_newest(self) -> int:
+        if not self.follower.connected:
+            raise Unavailable("the event stream is away")
+        async with asyncio.timeout(NEWEST_SECONDS):
+            return await last_offset(self._url, name=NAME)
 
     async def _query(self, name: str, data: dict[str, Any]) -> bytes:
         """The text of a query's result. Raises `Rejected`, `Unavailable` or TimeoutError."""

@@ -1,5 +1,6 @@
 """Older events than the ring holds: from the stream, and what has gone from the stream from the events table."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,6 +22,8 @@ OVERLAP = 500
 
 # The events of the stream with offsets in (after, until].
 ReadStream = Callable[[int, int], AsyncIterator[list[StreamEvent]]]
+# The stream's newest offset.
+ReadNewest = Callable[[], Awaitable[int]]
 # Asks the session worker; returns the text of the result.
 Query = Callable[[str, dict[str, Any]], Awaitable[bytes]]
 
@@ -42,15 +45,33 @@ class _Recorded(msgspec.Struct):
 class Pages:
     """Reads the log piece by piece; every event of it comes in one of the pages, or a gap says that it does not."""
 
-    def __init__(self, hub: Hub, intake: Intake, read_stream: ReadStream, query: Query) -> None:
+    def __init__(
+        self, hub: Hub, intake: Intake, read_stream: ReadStream, query: Query, read_newest: ReadNewest | None = None
+    ) -> None:
+        """Without `read_newest` there is nothing in the stream but what the hub has seen."""
         self._hub = hub
         self._intake = intake
         self._read_stream = read_stream
+        self._read_newest = read_newest
+        self._looking: asyncio.Future[int] | None = None
         self.query = query
 
     def is_former(self, position: int) -> bool:
         """Whether events right after a cursor belong to a stream that is no more."""
         return position + 1 < self._intake.epoch.base
+
+    async def newest(self) -> int:
+        """The last cursor of the stream, which the hub may not have come to yet; looked up once for all who ask.
+
+        Raises `BusError` or TimeoutError when it can't be seen now.
+        """
+        if self._read_newest is None:
+            return self._hub.cursor
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._read_newest())
+            # Whoever asked may be gone when it fails.
+            self._looking.add_done_callback(lambda look: look.cancelled() or look.exception())
+        return self._intake.epoch.base + await asyncio.shield(self._looking)
 
     async def after(self, position: int, topics: frozenset[str], until: int | None) -> tuple[Page, str]:
         """The page that begins right after a cursor, and where it came from (`stream` or `table`).

@@ -17,8 +17,8 @@ from shared.logs import get_logger
 
 # Replays that read from outside the ring at the same time: each holds a page in memory.
 DEEP_REPLAYS = 32
-# Another replica may be a moment ahead of this one.
-FUTURE_SECONDS = 2.0
+# Another replica may be a moment ahead of this one, and more when this one has just found the broker again.
+FUTURE_SECONDS, BEHIND_SECONDS = 2.0, 10.0
 # A connection that keeps a place among those and takes nothing for so long is closed.
 STALLED_SECONDS = 30.0
 TRY_AGAIN_LATER = 1013
@@ -128,14 +128,15 @@ class Reader:
 
     async def _look_up(self, replay: Replay, latest: int) -> None:
         """Find out whether the claims can be met, say so, and go on."""
-        if self._connection.follows:
-            try:
+        try:
+            if self._connection.follows:
                 await self._library.contexts.learn(self._connection.agent_id)
-            except (Rejected, BusError, TimeoutError) as fault:
-                self._give_up(fault)
-                return
+            reaches = await self._reaches(latest)
+        except (Rejected, BusError, TimeoutError) as fault:
+            self._give_up(fault)
+            return
         missing = None
-        if not await self._reaches(latest):
+        if not reaches:
             now = self._hub.cursor
             missing = Gap(now + 1, latest, "epoch")
             claims = [replace(claim, after=min(claim.after, now)) for claim in replay.claims]
@@ -159,8 +160,18 @@ class Reader:
             await self._run(replay, slot)
 
     async def _reaches(self, cursor: int) -> bool:
+        """Whether the log goes as far as a cursor. Raises `BusError` or TimeoutError when that can't be seen now."""
+        if await self._seen(cursor, FUTURE_SECONDS):
+            return True
+        if await self._library.pages.newest() < cursor:
+            return False
+        if await self._seen(cursor, BEHIND_SECONDS):
+            return True
+        raise TimeoutError(f"events up to {cursor} are in the log, but have not come here yet")
+
+    async def _seen(self, cursor: int, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(FUTURE_SECONDS):
+            async with asyncio.timeout(seconds):
                 while self._hub.cursor < cursor:  # noqa: ASYNC110 (the hub knows no event loop)
                     await asyncio.sleep(0.02)
         except TimeoutError:

@@ -79,6 +79,8 @@ class House:
         self.intake.begin(Epoch("e1", 1), 0)
         self.stored: list[StreamEvent] = []
         self.broken = False
+        # How often the log was asked how far it goes.
+        self.looks = 0
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.commands = FakeCommands()
         self.keys = KeyRing(None)
@@ -88,7 +90,7 @@ class House:
             limits=Limits(),
             hub=self.hub,
             intake=self.intake,
-            library=Library(self.hub, Pages(self.hub, self.intake, self._read, self._query), metrics),
+            library=Library(self.hub, Pages(self.hub, self.intake, self._read, self._query, self._newest), metrics),
             commands=self.commands,  # type: ignore[arg-type]
             ring=self.keys,
             metrics=metrics,
@@ -104,6 +106,12 @@ class House:
         if self.broken:
             raise Unavailable("the broker is away")
         yield [stored for stored in self.stored if after < stored.offset <= until]
+
+    async def _newest(self) -> int:
+        self.looks += 1
+        if self.broken:
+            raise Unavailable("the broker is away")
+        return len(self.stored) - 1
 
     async def _query(self, name: str, data: dict[str, Any]) -> bytes:
         raise Unavailable("the broker is away")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.bus.tail import StreamEvent
 from tests.unit.ws_gateway.house import House
 from tests.waiting import eventually_async
 
@@ -232,6 +233,36 @@ async def test_a_cursor_that_does_not_come_is_told_as_a_gap(monkeypatch: pytest.
     assert told == {"type": "gap", "from": 3, "to": 50, "reason": "epoch"}
     house.publish("a")
     assert [frame["cursor"] for frame in visitor.socket.read()] == [3]
+
+
+async def test_what_another_gateway_has_given_already_is_waited_for_and_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one lags behind: the event is in the log, as the log itself says."""
+    monkeypatch.setattr("services.ws_gateway.resume.FUTURE_SECONDS", 0.05)
+    house = House()
+    house.publish("a", "a")
+    house.stored += [StreamEvent(offset, "a", b'{"type":"test"}', "") for offset in (2, 3)]
+    visitor = house.come()
+    visitor.say("subscribe", topics=["a"], since=3)
+    await eventually_async(lambda: asyncio.sleep(0, house.looks), 5)
+    assert visitor.socket.read() == []
+    house.intake.take(house.stored[2:])
+    answer, event = await visitor.hear(2)
+    assert (answer["recovered"], answer["cursor"], event["cursor"]) == (True, 3, 4)
+
+
+async def test_whether_a_cursor_is_from_the_future_is_not_guessed_while_the_log_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.ws_gateway.resume.FUTURE_SECONDS", 0.05)
+    house = House()
+    house.publish("a", "a")
+    house.broken = True
+    visitor = house.come()
+    visitor.say("subscribe", topics=["a"], since=50)
+    (answer,) = await visitor.hear(1)
+    assert (answer["type"], answer["code"]) == ("error", "unavailable")
+    house.publish("a")
+    assert visitor.socket.read() == []
 
 
 async def test_a_further_subscribe_while_older_events_are_fetched_loses_neither() -> None:
