@@ -71,6 +71,43 @@ async def test_an_infodump_gives_the_past_once_and_changes_nothing() -> None:
     assert [frame["cursor"] for frame in visitor.socket.read()] == [5]
 
 
+async def test_an_infodump_of_a_range_gives_all_of_it_whatever_the_mode() -> None:
+    house = House(ring=10)
+    house.publish(*["a"] * 4, "b")
+    visitor = house.come()
+    visitor.say("subscribe", topics=["#"], mode="focused", filters={"topics": ["b"]})
+    answer, *events = visitor.say("infodump", since=1, until=3)
+    assert (answer["mode"], [frame["cursor"] for frame in events]) == ("focused", [2, 3])
+    _, *events = visitor.say("infodump", until=2, pattern="a")
+    assert [frame["cursor"] for frame in events] == [1, 2]
+    _, *events = visitor.say("infodump", since=4, until=10_000)
+    assert [frame["cursor"] for frame in events] == [5]
+    house.publish("a", "b")
+    assert [frame["cursor"] for frame in visitor.socket.read()] == [7]
+
+
+async def test_an_infodump_says_why_a_range_can_not_be() -> None:
+    house = House(ring=2)
+    house.publish(*"aaaaa")
+    visitor = house.come()
+    for said, because in (
+        ({"since": 4, "until": 3}, "`until` (3) lies before `since` (4)"),
+        ({"until": 2}, "the events in memory begin after 3; say from which cursor on by `since`"),
+        ({"since": -2}, '`since` is a cursor, or "last"'),
+    ):
+        (answer,) = visitor.say("infodump", pattern="a", **said)
+        assert (answer["code"], answer["message"]) == ("invalid", because)
+
+
+async def test_the_last_event_asked_for_is_one_that_may_be_heard() -> None:
+    house = House()
+    house.publish("sidebar.w.x", "sidebar.w.y")
+    house.publish_body("sidebar.w.posted", {"sidebar": {"participants": ["ana"]}})
+    house.publish_body("sidebar.w.posted", {"sidebar": {"participants": ["bo"]}})
+    _, *events = house.come("ana").say("subscribe", topics=["sidebar.#"], since="last")
+    assert [frame["cursor"] for frame in events] == [3]
+
+
 @pytest.mark.parametrize(
     ("said", "because"),
     [
