@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from services.ws_gateway.frames import CRITICAL, PRIORITIES, Frame, gap, overtaken_by, overtaking, text_frame
 
 MAX_BYTES = 4 * 1024 * 1024
+# Of what is held back besides, by reason.
+HELD_BYTES = MAX_BYTES // 2
 # One write of a drain; the transport says when it has had enough.
 DRAIN_BYTES = 64 * 1024
 
@@ -144,7 +146,7 @@ class Held(Backlog):
 
     __slots__ = ("_latest", "_merged", "coalesced", "first")
 
-    def __init__(self, max_events: int, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_events: int, max_bytes: int = HELD_BYTES) -> None:
         super().__init__(max_events, max_bytes)
         # No event before this cursor is held, or was dropped without being told.
         self.first: int | None = None
