@@ -70,7 +70,7 @@ async def run(plan: Plan) -> Benchmark:
             judged.add(OURS, cost["ours_us"], "CPU, intake and writes included")
             judged.add(EACH, cost["each_us"])
             changed = await program.ask(f"changes {CHANGES} {seconds}", seconds + PATIENCE)
-            stall.add(OURS, changed["longest_ms"])
+            stall.add(OURS, changed["longest_ms"], f"CPU at most {changed['longest_cpu_ms']:.1f} ms")
             changes.add(OURS, changed["a_second"])
             resumed = await program.ask(f"resume {RESUMED}", PATIENCE)
             resume.add(OURS, resumed["ms"])
