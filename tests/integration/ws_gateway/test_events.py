@@ -175,8 +175,8 @@ async def test_a_cursor_from_the_future_is_told_as_a_gap(gateway: GatewayProcess
         now = client.hello["cursor"]
         answer = await client.ask("subscribe", topics=[TOPIC], since=now + 1000)
         assert answer["recovered"] is False
-        # Its own presence may have been told meanwhile.
-        assert now <= (at := answer["cursor"]) < now + 10
+        # The presence of those who came and went may have been told meanwhile.
+        assert now <= (at := answer["cursor"]) < now + 500
         assert await client.receive() == {"type": "gap", "from": at + 1, "to": now + 1000, "reason": "epoch"}
         (number,) = await source.publish()
         assert numbers(await client.events(1)) == [number]
