@@ -41,8 +41,13 @@ _ERRORS: dict[int, ErrorCode] = {
     FLOODING: "rate_limited",
 }
 _SUBSCRIBED, _ERROR, _LOOKED_AT = b'{"type":"subscribed"', b'{"type":"error"', 32
-# The second one tells nginx not to collect what it passes on.
-_STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Transfer-Encoding": "chunked"}
+_STREAM = {
+    "Content-Type": "text/event-stream",
+    "Transfer-Encoding": "chunked",
+    "Connection": "close",
+    # Tells nginx not to collect what it passes on.
+    "X-Accel-Buffering": "no",
+}
 _LAST_CHUNK = b"0\r\n\r\n"
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from shared.messages import new_id
 from tests.integration.ws_gateway.processes import ORIGIN, GatewayProcess, Source, connected, numbers, token
 from tests.waiting import eventually
 
@@ -156,6 +157,20 @@ async def test_a_stream_goes_on_where_the_last_one_ended(gateway: GatewayProcess
         assert numbers(await stream.events(5)) == missed
         live = await source.publish(1)
         assert numbers(await stream.events(1)) == live
+
+
+async def test_a_stream_holds_no_more_of_sidebars_than_a_socket_would(gateway: GatewayProcess, source: Source) -> None:
+    query = f"?topics={quote('sidebar.#')},{TOPIC}"
+    async with (
+        listening(gateway, query, **bearer(token("ana"))) as inside,
+        listening(gateway, query, **bearer(token("bob"))) as outside,
+    ):
+        status = {"type": "sidebar_status_update", "message_id": new_id(), "sidebar": {"participants": ["ana"]}}
+        await source.send("sidebar.b1.status", json.dumps({**status, "participants": ["ana"]}).encode())
+        await source.publish(1)
+        assert [event["type"] for event in await inside.events(2)] == [status["type"], "llm_conversation_insight"]
+        assert (await outside.event())["type"] == "llm_conversation_insight"
+    eventually(lambda: gateway.metric("connections", permission="observer") == 0)
 
 
 async def test_what_is_too_old_for_this_log_is_told_of(gateway: GatewayProcess) -> None:
