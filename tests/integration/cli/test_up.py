@@ -95,7 +95,9 @@ def test_a_stack_in_the_background_is_found_shown_and_stopped(
     assert "runs already" in again.stdout
     assert "/#login=" in again.stdout
     assert shown.returncode == 0, shown.stdout
-    services = json.loads(shown.stdout)["services"]
+    said = json.loads(shown.stdout)
+    services = said["services"]
+    assert said["live"]["gateway"]["connections_total"] == 0
     assert all(service["ready"] and service["pid"] for service in services)
     assert "is running" in refused.stderr
     assert "Stopped in" in ended.stdout
