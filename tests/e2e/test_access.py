@@ -190,7 +190,12 @@ def test_writes_are_found_in_the_audit_log_and_reads_are_not(doors: Doors, make:
     holder.run("get_session", session_id=session_id)
     with holder.socket() as socket:
         socket.run("pause_session", session_id=session_id)
-    entries = doors.command("list_audit", key=holder.name)["entries"]
+    # What happens at the gateway's door is there too, within a second.
+    entries = [
+        entry
+        for entry in doors.command("list_audit", key=holder.name)["entries"]
+        if not entry["command"].startswith("gateway.")
+    ]
     assert [(each["command"], each["target"], each["outcome"]) for each in entries] == [
         ("pause_session", session_id, "ok"),
         ("store_memory", "k", "ok"),
@@ -202,7 +207,7 @@ def test_writes_are_found_in_the_audit_log_and_reads_are_not(doors: Doors, make:
     made = doors.command("list_audit", command="create_key", limit=1)["entries"][0]
     assert (made["key"], made["target"]) == ("bootstrap", holder.name)
     told = {each["command"] for each in doors.command("list_audit", limit=500)["entries"]}
-    assert not {name for name in told if COMMANDS[name].reads}
+    assert not {name for name in told if not name.startswith("gateway.") and COMMANDS[name].reads}
 
 
 def test_the_secret_comes_again_with_the_same_message_and_lies_nowhere(doors: Doors, stack: Stack) -> None:
