@@ -71,7 +71,8 @@ class Contexts:
                 await asyncio.sleep(0)
                 agents = list(self._asked)[:AGENTS_AT_ONCE]
                 fault = await self._ask_for(agents)
-                for agent_id in agents:
+                # Without an answer the others need not wait for theirs.
+                for agent_id in agents if fault is None else list(self._asked):
                     future = self._asked.pop(agent_id)
                     if fault is None:
                         future.set_result(None)
@@ -79,6 +80,10 @@ class Contexts:
                         future.set_exception(fault)
         finally:
             self._asking = None
+            # Only a mistake of ours leaves some.
+            for future in self._asked.values():
+                future.set_exception(Unavailable("it can't be found out where agents take part"))
+            self._asked.clear()
 
     async def _ask_for(self, agents: list[str]) -> Exception | None:
         try:

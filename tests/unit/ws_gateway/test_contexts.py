@@ -113,14 +113,20 @@ async def test_with_the_worker_away_the_former_subscription_stays() -> None:
     assert (answer["mode"], answer["topics"]) == ("everything", ["a", "session.s1.#"])
 
 
-async def test_an_answer_that_can_not_be_read_is_as_none() -> None:
+async def test_an_answer_that_can_not_be_read_is_as_none_and_nobody_waits_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contexts_module, "AGENTS_AT_ONCE", 1)
     house = House()
     worker = Worker(house)
     worker.answer = b'{"contexts": 5}'
+    visitors = [relevant(house, agent) for agent in ("ana", "bo", "cy")]
+    await worker.is_asked(1)
     worker.may_answer.set()
-    visitor = relevant(house, "ana")
-    (answer,) = await visitor.hear(1)
-    assert (answer["type"], answer["code"]) == ("error", "unavailable")
+    for visitor in visitors:
+        (answer,) = await visitor.hear(1)
+        assert (answer["type"], answer["code"]) == ("error", "unavailable")
+    assert worker.asked == [["ana"]]
 
 
 async def test_after_events_were_missed_it_is_asked_again() -> None:
