@@ -1,6 +1,6 @@
 """What a connection wants to hear: topics, and which of the events under them. The key of the hub's groups."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from services.ws_gateway.filters import NO_FOCUS, FocusFilter
@@ -46,7 +46,9 @@ class Interest:
 
     def of(self, topics: frozenset[str]) -> "Interest":
         """The same of other topics."""
-        return self if topics == self.topics else replace(self, topics=topics)
+        if topics == self.topics:
+            return self
+        return Interest(topics, self.mode, self.focus, self.peripheral_awareness)
 
     def matches(self, routing_key: str) -> bool:
         """Whether one of the topics matches."""

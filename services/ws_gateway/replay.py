@@ -194,5 +194,7 @@ class Replay:
 def lasting_interest(claims: Iterable[Claim]) -> Interest:
     """What is claimed for ever, as one interest."""
     lasting = [claim.interest for claim in claims if claim.until is None]
+    if len(lasting) == 1:
+        return lasting[0]
     topics = frozenset(pattern for interest in lasting for pattern in interest.topics)
     return lasting[0].of(topics) if lasting else EVERYTHING

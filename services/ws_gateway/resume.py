@@ -229,6 +229,8 @@ class Reader:
 
 def _merged(claims: list[Claim]) -> list[Claim]:
     """Claims that begin and end together as one."""
+    if len(claims) < 2:
+        return claims
     together: dict[tuple[int, int | None, Interest], list[frozenset[str]]] = {}
     for claim in claims:
         taste = claim.interest.of(frozenset())
