@@ -36,5 +36,6 @@ BATCH_HANDLERS: dict[str, BatchHandler] = {
     **conversation.BATCH_HANDLERS,
     **actions.BATCH_HANDLERS,
     **deliveries.BATCH_HANDLERS,
+    **live.BATCH_HANDLERS,
     **sidebars.BATCH_HANDLERS,
 }

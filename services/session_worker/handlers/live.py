@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 
 from services.session_worker import live, store
-from shared.bus.replies import Handler, Reply
+from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
+from shared.errors import Rejected
 from shared.messages import Command
 from shared.messages.live import (
     DeclareEmergency,
@@ -12,7 +13,6 @@ from shared.messages.live import (
     RevokeTokens,
     ShutDownGateway,
     TokensRevoked,
-    UseResumeToken,
 )
 
 
@@ -30,12 +30,21 @@ async def shut_down_gateway(tx: Transaction, command: Command) -> Reply:
     return Reply({"shutdown": event.shutdown}, [event])
 
 
-async def use_resume_token(tx: Transaction, command: Command) -> Reply:
-    """Note that a connection was resumed. Raises `Rejected("conflict")` when it was before, by whomever."""
-    asked: UseResumeToken = command.data
-    if not await store.live.insert_resumed(tx, asked.connection_id, asked.agent_id, asked.resumed_as):
-        raise live.used_before(asked.connection_id)
-    return Reply({"used": True})
+async def use_resume_token(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
+    """Note that connections were resumed. One that was before, by whomever, is refused as `conflict`.
+
+    After a gateway's restart there are as many at once as it had clients.
+    """
+    first: dict[str, Command] = {}
+    for command in commands:
+        first.setdefault(command.data.connection_id, command)
+    fresh = await store.live.insert_resumed(tx, [command.data for command in first.values()])
+    return [
+        Reply({"used": True})
+        if first[connection_id := command.data.connection_id] is command and connection_id in fresh
+        else live.used_before(connection_id)
+        for command in commands
+    ]
 
 
 async def record_gateway_acts(tx: Transaction, command: Command) -> Reply:
@@ -55,6 +64,6 @@ async def revoke_tokens(tx: Transaction, command: Command) -> Reply:
 
 
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler
-    for handler in (declare_emergency, shut_down_gateway, use_resume_token, record_gateway_acts, revoke_tokens)
+    handler.__name__: handler for handler in (declare_emergency, shut_down_gateway, record_gateway_acts, revoke_tokens)
 }
+BATCH_HANDLERS: dict[str, BatchHandler] = {"use_resume_token": use_resume_token}

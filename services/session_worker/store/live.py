@@ -1,5 +1,6 @@
 """SQL of the live layer: which connections were resumed, and which tokens are out of force."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -7,16 +8,17 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.engine import Row
 
 from shared.database import Transaction
-from shared.messages.live import RevokedTokens
+from shared.messages.live import RevokedTokens, UseResumeToken
 
 Noted = Literal["resumed_connections", "revoked_tokens"]
 
-# A connection that was resumed, unless it was before; whoever does so at the same time is waited for. By the primary
-# key.
+# Connections that were resumed, but for those that were before; whoever does so at the same time is waited for, by all
+# in the same order. By the primary key.
 _INSERT_RESUMED = text("""
     insert into resumed_connections (connection_id, agent_id, resumed_as)
-    values (:connection_id, :agent_id, :resumed_as)
+    select * from unnest(cast(:connections as text[]), cast(:agents as text[]), cast(:successors as text[]))
     on conflict (connection_id) do nothing
+    returning connection_id
 """)
 
 # Tokens out of force. One token is so for good; an agent's are again whenever it is said, with those made since. By
@@ -49,10 +51,15 @@ _EXPIRE: dict[Noted, TextClause] = {
 }
 
 
-async def insert_resumed(tx: Transaction, connection_id: str, agent_id: str, resumed_as: str) -> bool:
-    """Note that a connection was resumed by another; False when it was before."""
-    values = {"connection_id": connection_id, "agent_id": agent_id, "resumed_as": resumed_as}
-    return (await tx.execute(_INSERT_RESUMED, values)).rowcount == 1
+async def insert_resumed(tx: Transaction, uses: Iterable[UseResumeToken]) -> set[str]:
+    """Note that connections, each named once, were resumed; returns those of them that were not before."""
+    rows = sorted(uses, key=lambda use: use.connection_id)
+    values = {
+        "connections": [use.connection_id for use in rows],
+        "agents": [use.agent_id for use in rows],
+        "successors": [use.resumed_as for use in rows],
+    }
+    return set((await tx.execute(_INSERT_RESUMED, values)).scalars())
 
 
 async def revoke_tokens(tx: Transaction, kind: str, identifier: str, *, by: str, reason: str | None) -> RevokedTokens:

@@ -55,6 +55,14 @@ def test_of_two_uses_in_one_batch_one_is_refused(worker):
     assert [result_of(each).get("code") for each in outcomes] == [None, "conflict"]
 
 
+def test_many_connections_are_resumed_in_one_batch_each_once(worker):
+    run(worker, "use_resume_token", USED)
+    names = [f"c{n}" for n in (9, 1, 8, 9, 7)]
+    outcomes = worker.outcomes(*(worker.command("use_resume_token", {**USED, "connection_id": name}) for name in names))
+    assert [result_of(each).get("code") for each in outcomes] == [None, "conflict", None, "conflict", None]
+    assert sorted(worker.sql("select connection_id from resumed_connections")) == [("c1",), ("c7",), ("c8",), ("c9",)]
+
+
 def test_of_many_uses_at_once_one_is_granted(worker):
     async def at_once():
         return await asyncio.gather(*(worker.commit(worker.command("use_resume_token", USED)) for _ in range(8)))
