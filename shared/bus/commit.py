@@ -140,7 +140,12 @@ class GroupCommit:
             batch_handler = self._batch_handlers.get(run[0].spec.name)
             if batch_handler is not None:
                 replies = await batch_handler(tx, ready)
-                answers |= {command.message_id: reply for command, reply in zip(ready, replies, strict=True)}
+                answers |= {
+                    command.message_id: reply.refusal
+                    if isinstance(reply, SessionMissing) and command.message_id not in patient
+                    else reply
+                    for command, reply in zip(ready, replies, strict=True)
+                }
             else:
                 if named and _is_about_sessions(run[0]):
                     # It may show its session, which is then as the ones before it have left it.

@@ -1,6 +1,6 @@
 """What handlers are to the worker runtime, and what they answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ class Reply:
 
 
 Handler = Callable[[Transaction, Command], Awaitable[Reply]]
-BatchHandler = Callable[[Transaction, list[Command]], Awaitable[list[Reply | Rejected]]]
+BatchHandler = Callable[[Transaction, list[Command]], Awaitable[Sequence["Reply | Rejected | SessionMissing"]]]
 
 
 def error_reply(error: Rejected) -> bytes:
@@ -44,7 +44,7 @@ def error_reply(error: Rejected) -> bytes:
 
 
 class SessionMissing(SwitchyardError):
-    """A command's session does not exist (yet); `refusal` is what it is refused with when nobody waits any longer."""
+    """A command's session or sidebar does not exist (yet); `refusal` is what it gets when nobody waits any longer."""
 
     def __init__(self, refusal: Rejected) -> None:
         super().__init__(refusal.message)

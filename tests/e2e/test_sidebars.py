@@ -70,6 +70,7 @@ def test_a_sidebar_is_heard_and_read_by_those_who_take_part_in_it(doors: Doors, 
         assert frames[1]["exchange"] == said.json()["exchange"]
         assert run(doors, key, eve, "mention", target_agents=[eve], message="of another matter").status_code == 201
         assert heard(outside, "mention_route")[0]["message"] == "of another matter"
+    assert run(doors, key, ada, "post_to_sidebar", sidebar_id="none", text="x").status_code == 404
     assert run(doors, key, eve, "get_sidebar", sidebar_id=sidebar_id).status_code == 403
     assert run(doors, key, eve, "post_to_sidebar", sidebar_id=sidebar_id, text="x").status_code == 403
     assert run(doors, key, eve, "list_sidebars", session_id=session).json() == {"sidebars": [], "next": None}

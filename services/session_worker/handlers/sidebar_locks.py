@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from services.session_worker import sidebars, store
 from services.session_worker.store.sidebars import Held
 from shared.bus.commit import OPEN
+from shared.bus.replies import SessionMissing
 from shared.database import Transaction
 from shared.errors import conflict, not_found
 from shared.messages import Command, Event
@@ -42,8 +43,14 @@ async def hold_all(tx: Transaction, command: Command, sidebar_ids: Sequence[str]
 
 
 def known(held: Mapping[str, Held], sidebar_id: str, command: Command) -> Held:
-    """One of these locked sidebars. Raises `Rejected("not_found")`, for a command that names another session too."""
+    """One of these locked sidebars. Raises `Rejected("not_found")`, for a command that names another session too.
+
+    Raises `SessionMissing` where nothing else is known of it: its `spawn_sidebar` may still be on its way. Who names
+    the session is refused at once, or every command of that would wait.
+    """
     found = held.get(sidebar_id)
+    if found is None and command.session_id is None:
+        raise SessionMissing(not_found("sidebar", sidebar_id))
     is_about = sidebar_id == getattr(command.data, "sidebar_id", None)
     if found is None or (is_about and command.session_id not in (None, found.sidebar.session_id)):
         raise not_found("sidebar", sidebar_id)

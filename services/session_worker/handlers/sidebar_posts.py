@@ -6,7 +6,7 @@ from services.session_worker import data_refs, sidebars, store
 from services.session_worker.handlers.mentions import mention_agents
 from services.session_worker.handlers.sidebar_locks import add_history, check_session, hold, known
 from services.session_worker.store.sidebars import Held
-from shared.bus.replies import BatchHandler, Handler, Reply
+from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command, Event, JsonText, new_id
@@ -64,18 +64,18 @@ def posted(sidebar: Sidebar, exchange: Exchange) -> SidebarExchange:
     return sidebars.told(SidebarExchange, sidebar, exchange=exchange)
 
 
-async def post_to_sidebar(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
+async def post_to_sidebar(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected | SessionMissing]:
     """Say things in sidebars, each sees those before it; one statement for all that is said."""
     asked_of = sorted({command.data.sidebar_id for command in commands})
     held = await store.sidebars.lock_sidebars(tx, asked_of)
     now = {sidebar_id: each.sidebar for sidebar_id, each in held.items()}
-    answers: list[Reply | Rejected] = []
+    answers: list[Reply | Rejected | SessionMissing] = []
     exchanges: list[Exchange] = []
     reach: list[tuple[Command, Reply, Sidebar, Exchange]] = []
     for command in commands:
         try:
             sidebar, exchange = _post(command, held, now)
-        except Rejected as refusal:
+        except (Rejected, SessionMissing) as refusal:
             answers.append(refusal)
             continue
         now[sidebar.sidebar_id] = sidebar

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from services.session_worker.handlers import sidebars
+from shared.bus.commit import GroupCommit
+from shared.bus.replies import SessionMissing
 from shared.messages import new_id
 from tests.integration.handling import events_of, result_of
 from tests.integration.session_worker.conftest import SessionWorker
@@ -67,6 +69,24 @@ def test_what_is_written_to_a_sidebar_is_audited_under_its_session(
     assert [entry["command"] for entry in entries] == [
         "pause_sidebar", "post_to_sidebar", "spawn_sidebar", "create_session",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "more"), [("post_to_sidebar", {"text": "x"}), ("pause_sidebar", {})])
+def test_a_sidebar_on_its_way_is_waited_for_unless_its_session_is_named(
+    module_worker: SessionWorker, session_id: str, name: str, more: dict[str, str]
+) -> None:
+    alone = module_worker.command(name, {"sidebar_id": "on its way", **more})
+    named = module_worker.command(name, {"sidebar_id": "on its way", "session_id": session_id, **more})
+
+    async def run(patient: set[str]) -> list[Any]:
+        async with module_worker.database.transaction() as tx:
+            commit = GroupCommit(module_worker.handlers, module_worker.batch_handlers, module_worker.sharing)
+            return await commit.run(tx, [alone, named], patient=patient)
+
+    waits, refused = module_worker.run(run({alone.message_id, named.message_id}))
+    assert isinstance(waits, SessionMissing)
+    assert result_of(refused)["code"] == "not_found"
+    assert result_of(module_worker.run(run(set()))[0])["code"] == "not_found"
 
 
 def test_a_list_holds_what_the_asker_takes_part_in(module_worker: SessionWorker, session_id: str) -> None:
