@@ -18,16 +18,16 @@ from prometheus_client import CollectorRegistry
 
 from bench.load.events import ROUTING_KEY
 from bench.load.offer import serve_commands
-from services.ws_gateway.access import Limits
 from services.ws_gateway.commands import Commands
+from services.ws_gateway.door.access import Limits
+from services.ws_gateway.fanout.hub import Hub
 from services.ws_gateway.gateway import Gateway
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Epoch, Intake
+from services.ws_gateway.history.pages import Pages
+from services.ws_gateway.history.resume import Library
 from services.ws_gateway.metrics import Metrics
-from services.ws_gateway.pages import Pages
-from services.ws_gateway.resume import Library
-from services.ws_gateway.ring import Ring
-from services.ws_gateway.server import Server
+from services.ws_gateway.stream.intake import Epoch, Intake
+from services.ws_gateway.stream.ring import Ring
+from services.ws_gateway.wire.server import Server
 from shared import logs
 from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent

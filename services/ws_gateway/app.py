@@ -13,31 +13,31 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
-from services.ws_gateway import vitals
+from services.ws_gateway.agents.gossip import Gossip
+from services.ws_gateway.agents.presence import Presence
 from services.ws_gateway.client import GOING_AWAY
 from services.ws_gateway.commands import Commands
-from services.ws_gateway.curator import Curator, posting_of
-from services.ws_gateway.doors import Doors
-from services.ws_gateway.follower import Follower
+from services.ws_gateway.delivery.curator import Curator, posting_of
+from services.ws_gateway.delivery.mentions import Mentions
+from services.ws_gateway.door.doors import Doors
+from services.ws_gateway.fanout.hub import Hub
 from services.ws_gateway.gateway import RESTART, Gateway
-from services.ws_gateway.gossip import Gossip
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Intake
-from services.ws_gateway.measures import Measures
-from services.ws_gateway.mentions import Mentions
+from services.ws_gateway.history.pages import Pages
+from services.ws_gateway.history.resume import Library
 from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.operation import vitals
+from services.ws_gateway.operation.measures import Measures
+from services.ws_gateway.operation.shutdown import EVENTS as SHUTDOWN_EVENTS
+from services.ws_gateway.operation.shutdown import Order, Shutdown
+from services.ws_gateway.operation.state_page import StatePage
+from services.ws_gateway.operation.status import Sources, Status
 from services.ws_gateway.outbound import Outbound
-from services.ws_gateway.pacing import Pacing
-from services.ws_gateway.pages import Pages
-from services.ws_gateway.presence import Presence
-from services.ws_gateway.resume import Library
-from services.ws_gateway.ring import Ring
-from services.ws_gateway.server import HttpAnswer, Server
+from services.ws_gateway.pace.pacing import Pacing
 from services.ws_gateway.settings import GatewaySettings
-from services.ws_gateway.shutdown import EVENTS as SHUTDOWN_EVENTS
-from services.ws_gateway.shutdown import Order, Shutdown
-from services.ws_gateway.state_page import StatePage
-from services.ws_gateway.status import Sources, Status
+from services.ws_gateway.stream.follower import Follower
+from services.ws_gateway.stream.intake import Intake
+from services.ws_gateway.stream.ring import Ring
+from services.ws_gateway.wire.server import HttpAnswer, Server
 from shared import logs, telemetry
 from shared.bus.key_watch import KeyWatch
 from shared.bus.publisher import Publisher

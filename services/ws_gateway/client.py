@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from services.ws_gateway.access import BAD_TOKEN, NOT_ALLOWED, Identity, Refused
 from services.ws_gateway.answers import HANDLERS
-from services.ws_gateway.backlog import Backlog
 from services.ws_gateway.commands import tell_refused
-from services.ws_gateway.dedup import Heard
-from services.ws_gateway.entrance import MAX_WAITING, Entrance
-from services.ws_gateway.frames import error, message
-from services.ws_gateway.hub import SLOW_CONSUMER, Connection
+from services.ws_gateway.delivery.dedup import Heard
+from services.ws_gateway.door.access import BAD_TOKEN, NOT_ALLOWED, Identity, Refused
+from services.ws_gateway.door.entrance import MAX_WAITING, Entrance
+from services.ws_gateway.fanout.backlog import Backlog
+from services.ws_gateway.fanout.hub import SLOW_CONSUMER, Connection
+from services.ws_gateway.pace.quality import Quality
 from services.ws_gateway.pulse import Pulse
-from services.ws_gateway.quality import Quality
 from services.ws_gateway.requests import (
     Ack,
     Authenticate,
@@ -26,6 +25,7 @@ from services.ws_gateway.requests import (
     Subscribe,
     read_request,
 )
+from services.ws_gateway.stream.frames import error, message
 from shared.errors import Rejected
 from shared.limits import Bucket
 from shared.logs import get_logger

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from services.ws_gateway.access import Identity
-from services.ws_gateway.frames import error, text_frame
+from services.ws_gateway.door.access import Identity
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.requests import CommandRequest
+from services.ws_gateway.stream.frames import error, text_frame
 from shared.bus.rpc import Rpc
 from shared.errors import BusError, Rejected, Unavailable, invalid
 from shared.key_making import new_key

@@ -5,21 +5,21 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from services.ws_gateway.access import BAD_TOKEN, TOO_MANY, Identity, Limits, Places, Refused
-from services.ws_gateway.addresses import counted_as
+from services.ws_gateway.agents.presence import Presence
 from services.ws_gateway.client import Client, Link
 from services.ws_gateway.commands import Commands
-from services.ws_gateway.digests import Digests
-from services.ws_gateway.doors import Doors
-from services.ws_gateway.entrance import HEARTBEAT_SECONDS
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Intake
+from services.ws_gateway.door.access import BAD_TOKEN, TOO_MANY, Identity, Limits, Places, Refused
+from services.ws_gateway.door.addresses import counted_as
+from services.ws_gateway.door.doors import Doors
+from services.ws_gateway.door.entrance import HEARTBEAT_SECONDS
+from services.ws_gateway.fanout.digests import Digests
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.history.resume import Library
 from services.ws_gateway.metrics import Metrics
-from services.ws_gateway.pacing import Pacing
-from services.ws_gateway.presence import Presence
+from services.ws_gateway.pace.pacing import Pacing
 from services.ws_gateway.requests import Ack
-from services.ws_gateway.resume import Library
-from services.ws_gateway.wires import Wires
+from services.ws_gateway.stream.intake import Intake
+from services.ws_gateway.wire.wires import Wires
 from shared.auth import Caller
 from shared.key_ring import KeyRing
 

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.ws_gateway.hub import Hub
+from services.ws_gateway.fanout.hub import Hub
 
 # A number, or numbers by the value of one label.
 Reading = Callable[[], float | Mapping[str, float]]

@@ -2,10 +2,10 @@
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.ws_gateway.access import Limits
-from services.ws_gateway.addresses import TrustedProxies
-from services.ws_gateway.floods import Floods
-from services.ws_gateway.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES
+from services.ws_gateway.door.access import Limits
+from services.ws_gateway.door.addresses import TrustedProxies
+from services.ws_gateway.door.floods import Floods
+from services.ws_gateway.pace.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES
 from shared.settings import DoorSettings
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from services.ws_gateway.access import Identity
-from services.ws_gateway.filters import NO_FOCUS, read_focus
-from services.ws_gateway.frames import error, message
-from services.ws_gateway.interest import Interest, may_hear, topics_of
-from services.ws_gateway.replay import Claim, lasting_interest
+from services.ws_gateway.door.access import Identity
+from services.ws_gateway.fanout.filters import NO_FOCUS, read_focus
+from services.ws_gateway.fanout.interest import Interest, may_hear, topics_of
+from services.ws_gateway.history.replay import Claim, lasting_interest
 from services.ws_gateway.requests import Infodump, Mode, Request, SetMode, Subscribe, Taste, Unsubscribe
+from services.ws_gateway.stream.frames import error, message
 from shared.errors import Rejected, invalid
 from shared.topics import MAX_PATTERNS, check_pattern
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from services.ws_gateway.access import Limits
 from services.ws_gateway.client import Client
-from services.ws_gateway.doors import Doors
+from services.ws_gateway.door.access import Limits
+from services.ws_gateway.door.doors import Doors
+from services.ws_gateway.fanout.hub import Hub
 from services.ws_gateway.gateway import Gateway
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Epoch, Intake
+from services.ws_gateway.history.pages import Pages
+from services.ws_gateway.history.resume import Library
 from services.ws_gateway.metrics import Metrics
-from services.ws_gateway.pages import Pages
-from services.ws_gateway.resume import Library
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream.intake import Epoch, Intake
+from services.ws_gateway.stream.ring import Ring
 from shared.auth import sign
 from shared.bus.tail import StreamEvent
 from shared.errors import Unavailable

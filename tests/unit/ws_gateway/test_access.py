@@ -4,7 +4,7 @@ import jwt
 import pytest
 from multidict import CIMultiDict
 
-from services.ws_gateway.access import (
+from services.ws_gateway.door.access import (
     Identity,
     Limits,
     Places,

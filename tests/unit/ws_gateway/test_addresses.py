@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.addresses import TrustedProxies, counted_as
+from services.ws_gateway.door.addresses import TrustedProxies, counted_as
 
 PROXIES = TrustedProxies.read("10.0.0.0/8, 192.168.1.7,fd00::/8")
 

@@ -10,15 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from services.ws_gateway import backlog as backlog_module
-from services.ws_gateway import hub as hub_module
-from services.ws_gateway import replay as replay_module
-from services.ws_gateway.filters import FocusFilter
-from services.ws_gateway.frames import CRITICAL, Frame, event_frame
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.interest import Interest, may_hear
-from services.ws_gateway.replay import Claim, Page, Replay, State
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.fanout import backlog as backlog_module
+from services.ws_gateway.fanout import hub as hub_module
+from services.ws_gateway.fanout.filters import FocusFilter
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.fanout.interest import Interest, may_hear
+from services.ws_gateway.history import replay as replay_module
+from services.ws_gateway.history.replay import Claim, Page, Replay, State
+from services.ws_gateway.stream.frames import CRITICAL, Frame, event_frame
+from services.ws_gateway.stream.ring import Ring
 from tests.unit.ws_gateway.wire import Wire
 
 PATTERNS = ["#", "a.*", "*.x", "b.x", "sidebar.#"]

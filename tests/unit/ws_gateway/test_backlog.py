@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.ws_gateway.backlog import Backlog, Held, Overflow
+from services.ws_gateway.fanout.backlog import Backlog, Held, Overflow
 from tests.unit.ws_gateway.wire import event, texts
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.ws_gateway.access import Identity
 from services.ws_gateway.commands import Commands, check_allowed
-from services.ws_gateway.hub import Hub
+from services.ws_gateway.door.access import Identity
+from services.ws_gateway.fanout.hub import Hub
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.requests import CommandRequest, read_request
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream.ring import Ring
 from shared.auth import Caller, derive_key, hash_key
 from shared.errors import Rejected, Unavailable, Unconfirmed
 from shared.key_ring import KeyRing

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.ws_gateway import contexts as contexts_module
+from services.ws_gateway.fanout import contexts as contexts_module
 from tests.unit.ws_gateway.house import House, Visitor
 from tests.waiting import eventually_async
 

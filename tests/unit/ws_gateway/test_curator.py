@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ws_gateway.curator import MAX_MISSING, STRIDE, Curator
+from services.ws_gateway.delivery.curator import MAX_MISSING, STRIDE, Curator
 from shared.bus.tail import StreamEvent
 from shared.messages.live import UnacknowledgedUpdates
 from tests.unit.ws_gateway.house import House, Visitor

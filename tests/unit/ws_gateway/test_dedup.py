@@ -3,9 +3,9 @@
 import json
 import tracemalloc
 
-from services.ws_gateway.dedup import MESSAGE_SECONDS, REMEMBERED_IDS, REMEMBERED_STATUSES, Heard, Statuses
-from services.ws_gateway.frames import Frame, event_frame
+from services.ws_gateway.delivery.dedup import MESSAGE_SECONDS, REMEMBERED_IDS, REMEMBERED_STATUSES, Heard, Statuses
 from services.ws_gateway.requests import Ping, Presence
+from services.ws_gateway.stream.frames import Frame, event_frame
 from tests.unit.ws_gateway.wire import texts
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.ws_gateway import event_stream
 from services.ws_gateway.client import Client
-from services.ws_gateway.server import Server
+from services.ws_gateway.wire import event_stream
+from services.ws_gateway.wire.server import Server
 from tests.unit.ws_gateway.house import House, token
 from tests.waiting import eventually_async
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from services.ws_gateway import floods
-from services.ws_gateway.doors import Doors
-from services.ws_gateway.floods import Floods
+from services.ws_gateway.door import floods
+from services.ws_gateway.door.doors import Doors
+from services.ws_gateway.door.floods import Floods
 from services.ws_gateway.settings import GatewaySettings
 from tests.unit.ws_gateway.house import SECRET, House
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.ws_gateway import follower as follower_module
-from services.ws_gateway.follower import Follower
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Intake
-from services.ws_gateway.interest import Interest
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.fanout.interest import Interest
 from services.ws_gateway.metrics import Metrics
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream import follower as follower_module
+from services.ws_gateway.stream.follower import Follower
+from services.ws_gateway.stream.intake import Intake
+from services.ws_gateway.stream.ring import Ring
 from shared.bus.tail import StreamEvent
 from shared.errors import Unavailable
 from tests.unit.ws_gateway.wire import Wire

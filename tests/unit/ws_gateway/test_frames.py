@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.frames import (
+from services.ws_gateway.stream.frames import (
     CRITICAL,
     event_frame,
     gap,

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from services.ws_gateway.gossip import IDLE_SECONDS, Gossip
-from services.ws_gateway.roster import Seat
-from services.ws_gateway.seating import Closing
+from services.ws_gateway.agents.gossip import IDLE_SECONDS, Gossip
+from services.ws_gateway.agents.roster import Seat
+from services.ws_gateway.agents.seating import Closing
 from shared.bus.publisher import Publisher
 from shared.errors import Unavailable
 from tests.unit.ws_gateway.house import House

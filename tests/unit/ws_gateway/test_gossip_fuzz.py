@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ws_gateway.bulletins import Ask, Beat, Bye, Delta, Full, encode
-from services.ws_gateway.roster import Seat, Words
+from services.ws_gateway.agents.bulletins import Ask, Beat, Bye, Delta, Full, encode
+from services.ws_gateway.agents.roster import Seat, Words
 from tests.unit.ws_gateway.town import Town
 
 gateways = st.sampled_from(["a", "b", "x", "y"])

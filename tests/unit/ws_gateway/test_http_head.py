@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from services.ws_gateway.event_requests import of_key, subscription
-from services.ws_gateway.http_head import BadRequest, Head, is_for, problem, read_head
+from services.ws_gateway.wire.event_requests import of_key, subscription
+from services.ws_gateway.wire.http_head import BadRequest, Head, is_for, problem, read_head
 from shared.auth import Caller
 from shared.errors import Rejected
 from shared.reach import Sessions

@@ -1,9 +1,9 @@
 """The hub: who gets what, in which write, and what happens to those who are slow."""
 
-from services.ws_gateway.frames import Frame
-from services.ws_gateway.hub import JOIN_BYTES, SLOW_CONSUMER, Connection, Hub
-from services.ws_gateway.interest import Interest
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.fanout.hub import JOIN_BYTES, SLOW_CONSUMER, Connection, Hub
+from services.ws_gateway.fanout.interest import Interest
+from services.ws_gateway.stream.frames import Frame
+from services.ws_gateway.stream.ring import Ring
 from tests.unit.ws_gateway.wire import Wire, event, texts
 
 

@@ -4,11 +4,11 @@ import json
 
 from prometheus_client import CollectorRegistry
 
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Epoch, Intake
-from services.ws_gateway.interest import Interest
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.fanout.interest import Interest
 from services.ws_gateway.metrics import Metrics
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream.intake import Epoch, Intake
+from services.ws_gateway.stream.ring import Ring
 from shared.bus.tail import StreamEvent
 from tests.unit.ws_gateway.wire import Wire
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from services.ws_gateway.digests import BEATS, Digests
-from services.ws_gateway.filters import FocusFilter, read_focus
-from services.ws_gateway.frames import Frame, event_frame
-from services.ws_gateway.hub import Connection, Hub
-from services.ws_gateway.interest import EVERYTHING, Interest
-from services.ws_gateway.relevance import PLACES, REMEMBERED, Relevance
-from services.ws_gateway.replay import Claim, Replay, State
+from services.ws_gateway.fanout.digests import BEATS, Digests
+from services.ws_gateway.fanout.filters import FocusFilter, read_focus
+from services.ws_gateway.fanout.hub import Connection, Hub
+from services.ws_gateway.fanout.interest import EVERYTHING, Interest
+from services.ws_gateway.fanout.relevance import PLACES, REMEMBERED, Relevance
+from services.ws_gateway.history.replay import Claim, Replay, State
 from services.ws_gateway.requests import Focus, Mode
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream.frames import Frame, event_frame
+from services.ws_gateway.stream.ring import Ring
 from shared.errors import Rejected
 from tests.unit.ws_gateway.wire import Wire
 

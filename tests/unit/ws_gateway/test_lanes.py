@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from services.ws_gateway.frames import LANES, Frame, event_frame
-from services.ws_gateway.hub import Connection, Hub
-from services.ws_gateway.interest import Interest
-from services.ws_gateway.pacer import CRITICAL_ONLY, Pacer
-from services.ws_gateway.ring import Ring
-from services.ws_gateway.wishes import Contents, wishes_of
+from services.ws_gateway.fanout.hub import Connection, Hub
+from services.ws_gateway.fanout.interest import Interest
+from services.ws_gateway.pace.pacer import CRITICAL_ONLY, Pacer
+from services.ws_gateway.pace.wishes import Contents, wishes_of
+from services.ws_gateway.stream.frames import LANES, Frame, event_frame
+from services.ws_gateway.stream.ring import Ring
 from tests.unit.ws_gateway.wire import Wire, event
 
 A_B = Interest(frozenset({"a.b"}))

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.ws_gateway import measures as module
-from services.ws_gateway.measures import Measures
 from services.ws_gateway.metrics import Metrics, Readings
+from services.ws_gateway.operation import measures as module
+from services.ws_gateway.operation.measures import Measures
 from shared.bus.tail import StreamEvent
 from tests.unit.ws_gateway.house import House
 

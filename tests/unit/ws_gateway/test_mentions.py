@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.ws_gateway import mentions as module
-from services.ws_gateway.mentions import Mentions
+from services.ws_gateway.delivery import mentions as module
+from services.ws_gateway.delivery.mentions import Mentions
 from shared.bus.tail import StreamEvent
 from shared.errors import Rejected, Unavailable
 from shared.messages import rfc3339

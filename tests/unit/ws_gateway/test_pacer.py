@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ws_gateway.frames import CRITICAL, Frame, event_frame
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES, Pacer
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.pace.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES, Pacer
+from services.ws_gateway.pace.wishes import Contents, wishes_of
 from services.ws_gateway.requests import SetMode
-from services.ws_gateway.ring import Ring
-from services.ws_gateway.wishes import Contents, wishes_of
+from services.ws_gateway.stream.frames import CRITICAL, Frame, event_frame
+from services.ws_gateway.stream.ring import Ring
 from shared.errors import Rejected
 from tests.unit.ws_gateway.wire import Wire
 

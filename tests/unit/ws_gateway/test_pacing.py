@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.ws_gateway.metrics import Readings
-from services.ws_gateway.pacing import Pacing, described, health
+from services.ws_gateway.pace.pacing import Pacing, described, health
 from shared.bus.tail import StreamEvent
 from tests.unit.ws_gateway.house import House, Visitor
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ws_gateway.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES
+from services.ws_gateway.pace.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES
 from tests.unit.ws_gateway.test_pacing import Lodge
 
 PREFERENCES = [SUMMARIES, FULL_DELAYED, CRITICAL_ONLY]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.intake import Epoch, Intake
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.history.pages import PAGE_BYTES, STREAM_PAGE, Pages
+from services.ws_gateway.history.replay import Gap, Page
 from services.ws_gateway.metrics import Metrics
-from services.ws_gateway.pages import PAGE_BYTES, STREAM_PAGE, Pages
-from services.ws_gateway.replay import Gap, Page
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream.intake import Epoch, Intake
+from services.ws_gateway.stream.ring import Ring
 from shared.bus.tail import StreamEvent
 
 pytestmark = pytest.mark.anyio

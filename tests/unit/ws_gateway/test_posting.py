@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from services.ws_gateway import posting as module
-from services.ws_gateway.access import Identity
-from services.ws_gateway.alerts import Alerts
-from services.ws_gateway.audit import Audit
+from services.ws_gateway.door.access import Identity
+from services.ws_gateway.door.alerts import Alerts
+from services.ws_gateway.door.audit import Audit
 from services.ws_gateway.posting import Posting
 from shared.auth import Caller
 from shared.errors import Rejected, Unavailable, Unconfirmed

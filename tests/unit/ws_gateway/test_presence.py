@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.ws_gateway.bulletins import Beat, decode, encode
-from services.ws_gateway.telling import REMEMBERED_AGENTS, Tellings
+from services.ws_gateway.agents.bulletins import Beat, decode, encode
+from services.ws_gateway.agents.telling import REMEMBERED_AGENTS, Tellings
 from tests.unit.ws_gateway.town import Town
 
 

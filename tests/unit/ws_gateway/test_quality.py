@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.ws_gateway.quality import CALM_SECONDS, LONGEST_CALM_SECONDS, SPEED_SECONDS, STALLED_SECONDS, Quality
+from services.ws_gateway.pace.quality import CALM_SECONDS, LONGEST_CALM_SECONDS, SPEED_SECONDS, STALLED_SECONDS, Quality
 
 
 def fill(quality: Quality, at: float, seconds: float, size: int = 100_000) -> None:

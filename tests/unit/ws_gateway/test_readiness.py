@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.access import Identity
-from services.ws_gateway.frames import Frame, event_frame
-from services.ws_gateway.participation import RETRY_SECONDS, Participation
-from services.ws_gateway.presence import Presence
-from services.ws_gateway.readiness import REMEMBERED_TASKS, RunningTasks, readiness
+from services.ws_gateway.agents.participation import RETRY_SECONDS, Participation
+from services.ws_gateway.agents.presence import Presence
+from services.ws_gateway.agents.readiness import REMEMBERED_TASKS, RunningTasks, readiness
+from services.ws_gateway.door.access import Identity
+from services.ws_gateway.stream.frames import Frame, event_frame
 from shared.errors import Rejected, Unavailable
 from tests.unit.ws_gateway.house import House
 from tests.waiting import eventually_async

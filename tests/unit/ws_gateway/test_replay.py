@@ -1,9 +1,9 @@
 """Replays: older events in order, from the ring and from pages, until the connection is live."""
 
-from services.ws_gateway.hub import Hub
-from services.ws_gateway.interest import Interest
-from services.ws_gateway.replay import Claim, Gap, Page, Replay, State
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.fanout.hub import Hub
+from services.ws_gateway.fanout.interest import Interest
+from services.ws_gateway.history.replay import Claim, Gap, Page, Replay, State
+from services.ws_gateway.stream.ring import Ring
 from tests.unit.ws_gateway.wire import Wire, event
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway import resumption
-from services.ws_gateway.access import Identity
-from services.ws_gateway.doors import Doors
-from services.ws_gateway.resumption import Seal, Wants, WrongToken
+from services.ws_gateway.door import resumption
+from services.ws_gateway.door.access import Identity
+from services.ws_gateway.door.doors import Doors
+from services.ws_gateway.door.resumption import Seal, Wants, WrongToken
 from shared.errors import Rejected, Unavailable
 from shared.messages.live import SecurityAlert
 from tests.unit.ws_gateway.house import SECRET, House, Visitor, token

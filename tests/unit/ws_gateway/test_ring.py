@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.ring import Ring
+from services.ws_gateway.stream.ring import Ring
 from tests.unit.ws_gateway.wire import event
 
 

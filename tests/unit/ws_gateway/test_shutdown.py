@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.access import Refused
-from services.ws_gateway.frames import Frame, event_frame
-from services.ws_gateway.shutdown import MARKS, READING_SECONDS, Order, Shutdown, warnings
+from services.ws_gateway.door.access import Refused
+from services.ws_gateway.operation.shutdown import MARKS, READING_SECONDS, Order, Shutdown, warnings
+from services.ws_gateway.stream.frames import Frame, event_frame
 from shared.messages.live import (
     EmergencyShutdownWarning,
     MaintenanceShutdown,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ws_gateway.sizes import PROTOCOL_ERROR, TOO_LARGE, FrameSizes
+from services.ws_gateway.wire.sizes import PROTOCOL_ERROR, TOO_LARGE, FrameSizes
 
 MASK = bytes(4)
 

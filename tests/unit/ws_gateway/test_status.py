@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.ws_gateway import vitals
-from services.ws_gateway.status import Sources, Status
-from services.ws_gateway.viewers import Asked, Viewer, read_asked
+from services.ws_gateway.operation import vitals
+from services.ws_gateway.operation.status import Sources, Status
+from services.ws_gateway.operation.viewers import Asked, Viewer, read_asked
 from shared.auth import SCOPES, Caller
 from shared.errors import Rejected, Unavailable
 from tests.unit.ws_gateway.house import House, Visitor

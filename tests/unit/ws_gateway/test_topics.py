@@ -260,7 +260,7 @@ async def test_a_cursor_from_the_future_is_waited_for_a_moment() -> None:
 
 
 async def test_a_cursor_that_does_not_come_is_told_as_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ws_gateway.resume.FUTURE_SECONDS", 0.05)
+    monkeypatch.setattr("services.ws_gateway.history.resume.FUTURE_SECONDS", 0.05)
     house = House()
     house.publish("a", "a")
     visitor = house.come()
@@ -274,7 +274,7 @@ async def test_a_cursor_that_does_not_come_is_told_as_a_gap(monkeypatch: pytest.
 
 async def test_what_another_gateway_has_given_already_is_waited_for_and_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """This one lags behind: the event is in the log, as the log itself says."""
-    monkeypatch.setattr("services.ws_gateway.resume.FUTURE_SECONDS", 0.05)
+    monkeypatch.setattr("services.ws_gateway.history.resume.FUTURE_SECONDS", 0.05)
     house = House()
     house.publish("a", "a")
     house.stored += [StreamEvent(offset, "a", b'{"type":"test"}', "") for offset in (2, 3)]
@@ -290,7 +290,7 @@ async def test_what_another_gateway_has_given_already_is_waited_for_and_no_gap(m
 async def test_whether_a_cursor_is_from_the_future_is_not_guessed_while_the_log_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.ws_gateway.resume.FUTURE_SECONDS", 0.05)
+    monkeypatch.setattr("services.ws_gateway.history.resume.FUTURE_SECONDS", 0.05)
     house = House()
     house.publish("a", "a")
     house.broken = True
@@ -329,7 +329,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind() -> Non
 
 
 async def test_a_client_that_takes_nothing_of_what_it_asked_for_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ws_gateway.resume.STALLED_SECONDS", 0.02)
+    monkeypatch.setattr("services.ws_gateway.history.resume.STALLED_SECONDS", 0.02)
     house = House(ring=10)
     house.publish(*["a"] * 100)
     visitor = house.come()

@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
-from services.ws_gateway.frames import event_frame, gap, message, overtaking, text_frame
-from services.ws_gateway.wires import AT_ONCE, DEFLATE_FROM, Wires, chunk, event, frames
+from services.ws_gateway.stream.frames import event_frame, gap, message, overtaking, text_frame
+from services.ws_gateway.wire.wires import AT_ONCE, DEFLATE_FROM, Wires, chunk, event, frames
 from tests.unit.ws_gateway.wire import event as an_event
 from tests.unit.ws_gateway.wire import payloads
 

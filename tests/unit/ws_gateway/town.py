@@ -2,11 +2,11 @@
 
 from collections import deque
 
-from services.ws_gateway.access import Identity
-from services.ws_gateway.frames import event_frame
-from services.ws_gateway.presence import Presence
+from services.ws_gateway.agents.presence import Presence
+from services.ws_gateway.agents.seating import Closing
+from services.ws_gateway.door.access import Identity
 from services.ws_gateway.requests import Presence as Report
-from services.ws_gateway.seating import Closing
+from services.ws_gateway.stream.frames import event_frame
 from shared.messages.live import AgentPresence
 
 TICK = 0.1

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from services.ws_gateway.backlog import Backlog
-from services.ws_gateway.frames import Frame, event_frame
-from services.ws_gateway.hub import Connection, Hub
+from services.ws_gateway.fanout.backlog import Backlog
+from services.ws_gateway.fanout.hub import Connection, Hub
+from services.ws_gateway.stream.frames import Frame, event_frame
 
 
 def payloads(data: bytes) -> list[tuple[int, bytes]]:

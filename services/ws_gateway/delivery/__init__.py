@@ -1,0 +1,1 @@
+"""What must arrive: acknowledgements, mentions, and no duplicates."""

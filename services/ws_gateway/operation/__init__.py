@@ -1,0 +1,1 @@
+"""Looking at the gateway and shutting it down: the status display, what it measures, orders."""

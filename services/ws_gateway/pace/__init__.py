@@ -1,0 +1,1 @@
+"""Slow and new connections: how good each is, and what it gets when."""

@@ -1,0 +1,1 @@
+"""From the event stream to frames: following it, what each event is about, and the ring of the latest."""

@@ -1,0 +1,1 @@
+"""Bytes: the listener, WebSockets on picows, streams of events, and other encodings."""
