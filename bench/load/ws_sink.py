@@ -82,9 +82,14 @@ class Counts:
         )  # fmt: skip
 
 
-def join(host: str, port: int, path: str, headers: str, subscribe: str) -> tuple[socket.socket, bytearray]:
+def join(
+    host: str, port: int, path: str, headers: str, subscribe: str, receive_buffer: int = 0
+) -> tuple[socket.socket, bytearray]:
     """One connected client, and what the server has sent it behind its handshake."""
-    client = socket.create_connection((host, port))
+    client = socket.socket()
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.connect((host, port))
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     more = "".join(f"{header}\r\n" for header in headers.split("|") if header)
     client.sendall(
