@@ -18,7 +18,7 @@ from shared.messages.sidebar import (
 )
 
 # By the status it has: the statuses it may move to. What is not here is refused. A paused or waiting one is resumed
-# before anything else is done with it. Merged and archived ones stay what they are, for good: they are forked.
+# before it goes on. What is merged or has failed may be put away, and what is put away stays that: it is forked.
 TRANSITIONS: dict[SidebarStatus, frozenset[SidebarStatus]] = {
     "active": frozenset(
         {"testing", "paused", "waiting", "reviewing", "spawning_child", "consolidating", "archived", "failed"}
@@ -34,7 +34,7 @@ TRANSITIONS: dict[SidebarStatus, frozenset[SidebarStatus]] = {
     "spawning_child": frozenset({"active", "testing", "reviewing"}),
     "consolidating": frozenset({"active", "reviewing", "merged", "archived", "failed"}),
     "failed": frozenset({"archived"}),
-    "merged": frozenset(),
+    "merged": frozenset({"archived"}),
     "archived": frozenset(),
 }
 # Nothing can be written to one of these any more.
@@ -165,7 +165,7 @@ def resume(sidebar: Sidebar, *, reason: str | None, by: str, moment: str) -> Mov
 
 
 def archive(sidebar: Sidebar, *, reason: str | None, by: str, moment: str) -> Moved:
-    """Put a sidebar away, whatever it was but merged or archived. Raises `Rejected("conflict")`."""
+    """Put a sidebar away, whatever it was but archived. Raises `Rejected("conflict")`."""
     archived, events = moved(sidebar, "archived", reason=reason, by=by, moment=moment)
     event = told(SidebarArchive, archived, archive_reason=reason, final_status=sidebar.status, archived_by=by)
     return archived, [*events, event]

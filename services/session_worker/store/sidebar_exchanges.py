@@ -125,7 +125,7 @@ _CHILD_RESULTS = text("""
     select id, task_description, findings::text as findings, success from (
         select id, task_description, findings, success, created,
             sum(octet_length(findings::text)) over (order by created desc, id) - octet_length(findings::text) as before
-        from sidebars where parent_id = :id and status = 'merged'
+        from sidebars where parent_id = :id and success is not null
         order by created desc, id limit 100
     ) as children
     where before < :bytes order by created, id

@@ -223,7 +223,7 @@ async def find_figures(tx: Transaction, hours: int, session_id: str | None, aske
     ).one()
     closed = await tx.execute(
         text(f"""
-            select s.status, count(*) as n, count(*) filter (where s.success) as successful
+            select s.status, count(*) as n, count(s.success) as merged, count(*) filter (where s.success) as successful
             from sidebars as s where s.closed >= {window} and {of} group by s.status
         """),  # noqa: S608
         used,
@@ -254,16 +254,15 @@ async def find_figures(tx: Transaction, hours: int, session_id: str | None, aske
         """),  # noqa: S608
         used,
     )
-    ended = {row.status: row for row in closed}
-    merged = ended.get("merged")
+    ended = closed.all()
     return Figures(
-        by_status={row.status: row.n for row in [*still_open, *ended.values()]},
+        by_status={row.status: row.n for row in [*still_open, *ended]},
         spawned=spawned.spawned,
         forked=spawned.forked,
         children=spawned.children,
         depth=spawned.depth,
-        merged=merged.n if merged else 0,
-        successful=merged.successful if merged else 0,
+        merged=sum(row.merged for row in ended),
+        successful=sum(row.successful for row in ended),
         lifespan_mean=lifespan.mean,
         lifespan_p50=lifespan.p50,
         collaborations=[Collaboration(agents=[row.one, row.other], sidebars=row.n) for row in pairs],

@@ -1,6 +1,6 @@
 """SQL of sidebars: found, locked, opened and changed; who takes part in them, how they are linked, their history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -230,8 +230,12 @@ async def link(tx: Transaction, sidebar_id: str, others: Sequence[str]) -> None:
 async def save_sidebars(tx: Transaction, sidebars: Sequence[Sidebar]) -> None:
     """Write what has become of locked sidebars."""
     await tx.execute(_SAVE, {"rows": _json([{name: getattr(one, name) for name in _SAVED} for one in sidebars])})
-    standings: Mapping[str, str] = {"merged": "merged", "archived": "ended", "failed": "ended"}
-    ended = [{"sidebar_id": s.sidebar_id, "standing": standings[s.status]} for s in sidebars if s.status in standings]
+    # One that is put away after its merge stays a merged one.
+    ended = [
+        {"sidebar_id": one.sidebar_id, "standing": "ended" if one.success is None else "merged"}
+        for one in sidebars
+        if one.status in ("merged", "archived", "failed")
+    ]
     if ended:
         await tx.execute(_END, {"rows": _json(ended)})
 
