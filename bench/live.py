@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import AsyncExitStack
 
+from bench import crowds
 from bench.figures import Benchmark, Goal, Measure
 from bench.load.sink import Sink
 from bench.load.tokens import token_headers
@@ -27,6 +28,18 @@ EACH = "each connection asked"
 
 
 async def run(plan: Plan) -> Benchmark:
+    """Measure one gateway with its events from inside, then gateways as they run (`crowds.py`).
+
+    Parts by themselves: `--only relevant`, `--only "never read"`, `--only "come back"`, `--only presence`.
+    """
+    measures = await of_one_hub(plan) if plan.wants("relevant") else []
+    if any(plan.wants(part) for part in crowds.PARTS):
+        measures += await crowds.measure(plan)
+    title = f"The live layer, {CLIENTS} connections in the mode `relevant`, 200 topics; crowds at gateways as they run"
+    return Benchmark("live", title, measures, [])
+
+
+async def of_one_hub(plan: Plan) -> list[Measure]:
     """Measure one gateway, all of its clients connected beforehand."""
     latency = Measure(f"p99 at {RATE:g} events/s", "ms", "lower", goals=(Goal(OURS, value=50),))
     median = Measure(f"p50 at {RATE:g} events/s", "ms", "lower")
@@ -74,6 +87,4 @@ async def run(plan: Plan) -> Benchmark:
             changes.add(OURS, changed["a_second"])
             resumed = await program.ask(f"resume {RESUMED}", PATIENCE)
             resume.add(OURS, resumed["ms"])
-    title = f"The live layer, {CLIENTS} connections in the mode `relevant`, 200 topics"
-    measures = [median, latency, judged, unheard, unwanted, memory, stall, changes, resume]
-    return Benchmark("live", title, measures, [])
+    return [median, latency, judged, unheard, unwanted, memory, stall, changes, resume]

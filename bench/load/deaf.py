@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.load.ws_sink import frames, join
 
@@ -26,56 +27,62 @@ class Told:
         return {cursor for cursor in missing if not any(first <= cursor <= last for first, last, _ in self.gaps)}
 
 
+class _Ear:
+    """One client; what it has read and not looked at yet is kept."""
+
+    def __init__(self, port: int, headers: str, subscribe: str) -> None:
+        self.socket, self._data = join("127.0.0.1", port, "/ws", headers, subscribe, receive_buffer=RECEIVE_BUFFER)
+        self.socket.settimeout(30)
+        self._read: deque[tuple[int, bytes]] = deque()
+
+    def next(self) -> dict[str, Any]:
+        """The next frame of text; raises ConnectionError when the server has closed."""
+        while True:
+            self._read += frames(self._data)
+            while self._read:
+                opcode, payload = self._read.popleft()
+                if opcode == 8:
+                    raise ConnectionError(f"closed by the server: {payload!r}")
+                if opcode == 1:
+                    frame: dict[str, Any] = json.loads(payload)
+                    return frame
+            if not (got := self.socket.recv(1 << 20)):
+                raise ConnectionError("the server hung up")
+            self._data += got
+
+    def told(self, last: str) -> Told:
+        told, kind = Told(), ""
+        while kind != last:
+            frame = self.next()
+            kind = frame["type"]
+            if kind == "gap":
+                told.gaps.append((frame["from"], frame["to"], frame["reason"]))
+            elif "cursor" in frame:
+                told.events.add(frame["cursor"])
+        return told
+
+
 class Deaf:
     """So many of them, connected."""
 
     def __init__(self, port: int, headers: Sequence[str], subscribe: str) -> None:
         """One for each of these lines of handshake headers; each asks for `subscribe` and reads the answer."""
-        self._clients: list[tuple[socket.socket, bytearray]] = []
+        self._ears: list[_Ear] = []
         try:
             for line in headers:
-                client, data = join("127.0.0.1", port, "/ws", line, subscribe, receive_buffer=RECEIVE_BUFFER)
-                client.setblocking(True)
-                client.settimeout(30)
-                self._clients.append((client, data))
-                while not any(b'"type":"subscribed"' in payload[:40] for _, payload in _read(client, data)):
+                self._ears.append(_Ear(port, line, subscribe))
+                while self._ears[-1].next()["type"] != "subscribed":
                     pass
         except BaseException:
             self.close()
             raise
 
-    def __len__(self) -> int:
-        return len(self._clients)
-
-    def read(self, until: int) -> list[Told]:
-        """Let each read up to the event with this cursor, one after the other."""
-        return [_told(client, data, until) for client, data in self._clients]
+    def read(self, last: str) -> list[Told]:
+        """Let each read up to an event of this type, one after the other."""
+        return [ear.told(last) for ear in self._ears]
 
     def close(self) -> None:
         """Hang up."""
-        for client, _ in self._clients:
-            client.close()
-        self._clients.clear()
-
-
-def _read(client: socket.socket, data: bytearray) -> list[tuple[int, bytes]]:
-    """The next frames, at least one."""
-    while not (taken := frames(data)):
-        if not (got := client.recv(1 << 20)):
-            raise ConnectionError("the server hung up")
-        data += got
-    return taken
-
-
-def _told(client: socket.socket, data: bytearray, until: int) -> Told:
-    told = Told()
-    while until not in told.events:
-        for opcode, payload in _read(client, data):
-            if opcode == 8:
-                raise ConnectionError(f"closed by the server: {payload!r}")
-            frame = json.loads(payload) if opcode == 1 else {}
-            if frame.get("type") == "gap":
-                told.gaps.append((frame["from"], frame["to"], frame["reason"]))
-            elif "cursor" in frame and frame["type"] != "subscribed":
-                told.events.add(frame["cursor"])
-    return told
+        for ear in self._ears:
+            ear.socket.close()
+        self._ears.clear()
