@@ -14,6 +14,7 @@ from services.session_worker.store.dead_letters import FoundLetter, KeptLetter, 
 from shared.bus.topology import COMMANDS, DEAD_LETTERS
 from shared.errors import Rejected, invalid
 from shared.messages import rfc3339
+from shared.messages.envelope import COMMANDS as DECLARED
 from shared.messages.system import DeadLetter, DeadLetterAdded, WholeDeadLetter
 
 # How much of a body is shown, as it is stored and as text: in a list or an event, and of one letter.
@@ -120,26 +121,33 @@ def redriven_headers(letter: KeptLetter) -> dict[str, Any]:
     return {**kept, "x-redriven-from": letter.id}
 
 
-def as_noun(letter: KeptLetter) -> DeadLetter:
-    """A dead letter as it is shown, with the beginning of its body as text."""
+def is_confidential(letter: KeptLetter) -> bool:
+    """Whether what a message says is for its sender and admins alone: confidential commands, all about sidebars."""
+    area, _, name = letter.routing_key.partition(".")
+    spec = DECLARED.get(name)
+    return area == "sidebar" or (spec is not None and spec.confidential)
+
+
+def as_noun(letter: KeptLetter, *, to_admin: bool = False) -> DeadLetter:
+    """A dead letter as it is shown, with the beginning of its body as text; a confidential one's to an admin only."""
     return DeadLetter(
         dead_letter_id=letter.id,
         message_id=letter.message_id,
         exchange=letter.exchange,
         routing_key=letter.routing_key,
         reason=letter.reason,
-        body=_shown(letter.body, letter.content_encoding, BEGINNING),
+        body=_body(letter, BEGINNING, to_admin=to_admin),
         attempts=letter.attempts,
         created=rfc3339(letter.created),
         redriven=rfc3339(letter.redriven) if letter.redriven else None,
     )
 
 
-def as_whole(found: FoundLetter) -> WholeDeadLetter:
-    """A dead letter with all that is known of it."""
+def as_whole(found: FoundLetter, *, to_admin: bool) -> WholeDeadLetter:
+    """A dead letter with all that is known of it, but for the body of a confidential one: that is for admins."""
     letter = found.letter
     return WholeDeadLetter(
-        **{**as_noun(letter).__dict__, "body": _shown(letter.body, letter.content_encoding, MUCH)},
+        **{**as_noun(letter).__dict__, "body": _body(letter, MUCH, to_admin=to_admin)},
         headers=letter.headers,
         content_encoding=letter.content_encoding,
         size=found.size,
@@ -157,6 +165,12 @@ def added(letter: KeptLetter) -> DeadLetterAdded:
         trust="untrusted",
         dead_letter=as_noun(letter),
     )
+
+
+def _body(letter: KeptLetter, length: int, *, to_admin: bool) -> str:
+    if is_confidential(letter) and not to_admin:
+        return ""
+    return _shown(letter.body, letter.content_encoding, length)
 
 
 def _shown(body: bytes, encoding: str | None, length: int) -> str:

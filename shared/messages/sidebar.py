@@ -456,6 +456,7 @@ class ReportWaiting(CommandData):
     result={"mentions": list[KeptMention]},
     creates=True,
     needs_session=False,
+    confidential=True,
     example={"target_agents": ["ada"], "message": "The release waits for your review", "priority": "normal"},
 )
 class Mention(CommandData):

@@ -23,7 +23,10 @@ class Delivery(Model):
 
 
 class DeadLetter(Model):
-    """A message no worker could take, with the reason."""
+    """A message no worker could take, with the reason.
+
+    `body` is empty where a confidential command or anything of a sidebar is shown to somebody who is no admin.
+    """
 
     dead_letter_id: int
     message_id: str | None

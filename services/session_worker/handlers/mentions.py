@@ -25,7 +25,8 @@ async def mention(tx: Transaction, command: Command) -> Reply:
     if asked.sidebar_id is not None:
         found = await store.sidebars.find_sidebar(tx, asked.sidebar_id)
         if found is None:
-            raise not_found("sidebar", asked.sidebar_id)
+            missing = not_found("sidebar", asked.sidebar_id)
+            raise missing if session_id is not None else SessionMissing(missing)
         sidebar, _ = found
         sidebars.check_access(sidebar, command)
         session_id, participants = mentions.check_reach(sidebar, asked), sidebar.participants

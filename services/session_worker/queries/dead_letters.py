@@ -18,7 +18,8 @@ async def list_dead_letters(tx: Transaction, command: Command) -> dict[str, Any]
     (before,) = sort_key(asked.cursor, int) or (None,)
     rows = await store.dead_letters.list_letters(tx, before, asked.limit + 1, BEGINNING)
     letters, last = page_of(rows, asked.limit)
-    return {"dead_letters": [as_noun(letter) for letter in letters], "next": cursor_after(last.id) if last else None}
+    shown = [as_noun(letter, to_admin=command.by_admin) for letter in letters]
+    return {"dead_letters": shown, "next": cursor_after(last.id) if last else None}
 
 
 async def get_dead_letter(tx: Transaction, command: Command) -> dict[str, Any]:
@@ -29,7 +30,7 @@ async def get_dead_letter(tx: Transaction, command: Command) -> dict[str, Any]:
         raise Rejected(
             "not_found", f"dead letter {asked.dead_letter_id} does not exist", dead_letter_id=asked.dead_letter_id
         )
-    return {"dead_letter": as_whole(found)}
+    return {"dead_letter": as_whole(found, to_admin=command.by_admin)}
 
 
 async def get_redrive(tx: Transaction, command: Command) -> dict[str, Any]:

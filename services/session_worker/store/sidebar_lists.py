@@ -35,20 +35,23 @@ _OF_AGENT = (
 )
 _WITH_ANOTHER = "exists (select from sidebar_participants as o where o.sidebar_id = s.id and o.agent_id = :other)"
 
+# Whose children are all closed, by sidebars_by_parent: an open one still has something to bring up.
+_NO_CHILD_OPEN = "not exists (select from sidebars as c where c.parent_id = sidebars.id and c.closed is null)"
+
 # Open sidebars in which nothing has happened for long, by sidebars_idle.
-_FIND_IDLE = text("""
+_FIND_IDLE = text(f"""
     select id, session_id from sidebars
-    where closed is null and last_activity < now() - make_interval(secs => :seconds)
+    where closed is null and last_activity < now() - make_interval(secs => :seconds) and {_NO_CHILD_OPEN}
     order by last_activity limit :limit
-""")
+""")  # noqa: S608
 
 # Those of these that are idle still, now that they are locked; by the primary key.
-_STILL_IDLE = text("""
+_STILL_IDLE = text(f"""
     select id from sidebars
     where id = any (array(select json_array_elements_text(cast(:ids as json))))
-        and closed is null and last_activity < now() - make_interval(secs => :seconds)
+        and closed is null and last_activity < now() - make_interval(secs => :seconds) and {_NO_CHILD_OPEN}
     order by last_activity, id
-""")
+""")  # noqa: S608
 
 # What those who take part can do, a read of the task worker's registry by its primary key; how much each has to do, and
 # with whom it has merged most, by sidebar_participants_by_agent.

@@ -71,3 +71,15 @@ def test_what_became_of_letters_is_told_by_their_ids(letters):
     letters.sql("update dead_letters set redriven = now(), redrive_due = null where id = :id", id=ids[0])
     told = letters.ask("get_redrive", dead_letter_ids=[*ids[:4], 2**62])
     assert told == {"waiting": ids[1:3], "redriven": ids[:1], "kept": ids[3:4]}
+
+
+@pytest.mark.parametrize("routing_key", ["sidebar.post_to_sidebar", "session.batch", "task.claim_task"])
+def test_what_a_confidential_command_says_is_shown_to_admins_only(letters, routing_key):
+    [row] = letters.sql(
+        "update dead_letters set routing_key = :key where message_id = 'm20' returning id", key=routing_key
+    )
+    shown = letters.ask("get_dead_letter", dead_letter_id=row.id)["dead_letter"]
+    assert (shown["body"], shown["size"], shown["reason"]) == ("", 20_000, "r")
+    assert letters.ask("list_dead_letters", limit=1)["dead_letters"][0]["body"] == ""
+    assert letters.ask("get_dead_letter", dead_letter_id=row.id, by_admin=True)["dead_letter"]["body"] == "x" * 20_000
+    assert letters.ask("list_dead_letters", limit=1, by_admin=True)["dead_letters"][0]["body"] == "x" * 10_000

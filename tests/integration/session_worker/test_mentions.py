@@ -152,3 +152,13 @@ def test_of_a_long_post_a_mention_has_the_beginning_and_refers_to_the_rest(worke
     (kept,) = worker.ask("list_mentions", agent_id="bob")["mentions"]
     assert (len(kept["message"]), kept["message"][:7], kept["message"][-1]) == (10_000, "@bob xx", "…")
     assert kept["context_refs"] == [result_of(outcome)["exchange"]["exchange_id"]]
+
+
+@pytest.mark.usefixtures("sidebar")
+def test_what_a_mention_says_is_told_to_its_sender_and_admins_alone(worker):
+    data = {"target_agents": ["bob"], "message": "secret", "sidebar_id": "sb1"}
+    worker.outcomes(worker.command("mention", data, message_id="m1", caller="alice"))
+    assert worker.ask("get_command", message_id="m1", asker="mallory")["code"] == "forbidden"
+    for who in ({"asker": "alice"}, {"asker": "root", "admin": True}):
+        (told,) = worker.ask("get_command", message_id="m1", **who)["result"]["mentions"]
+        assert told["message"] == "secret"

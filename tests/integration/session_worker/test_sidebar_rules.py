@@ -71,9 +71,16 @@ def test_what_is_written_to_a_sidebar_is_audited_under_its_session(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "more"), [("post_to_sidebar", {"text": "x"}), ("pause_sidebar", {})])
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("post_to_sidebar", {"text": "x"}),
+        ("pause_sidebar", {}),
+        ("mention", {"target_agents": ["bob"], "message": "look"}),
+    ],
+)
 def test_a_sidebar_on_its_way_is_waited_for_unless_its_session_is_named(
-    module_worker: SessionWorker, session_id: str, name: str, more: dict[str, str]
+    module_worker: SessionWorker, session_id: str, name: str, more: dict[str, Any]
 ) -> None:
     alone = module_worker.command(name, {"sidebar_id": "on its way", **more})
     named = module_worker.command(name, {"sidebar_id": "on its way", "session_id": session_id, **more})
@@ -249,6 +256,21 @@ def test_idle_sidebars_are_archived_and_told_of(impatient: SessionWorker) -> Non
     assert sorted(event["final_status"] for event in archived) == ["active", "active", "paused"]
     assert whole(impatient, fresh)["status"] == "active"
     assert impatient.do("archive_idle_sidebars", sender="system") == {"archived": 0}
+
+
+def test_a_sidebar_is_not_idle_while_a_child_of_it_is_at_work(impatient: SessionWorker) -> None:
+    impatient.do("create_session", session_id="s1")
+    parent = spawn(impatient, "s1")
+    impatient.sql("update sidebars set last_activity = now() - interval '2 hours'")
+    child = spawn(impatient, "s1", parent_id=parent["sidebar_id"])
+    impatient.sql(
+        "update sidebars set last_activity = now() - interval '2 hours' where id = :id", id=parent["sidebar_id"]
+    )
+    assert impatient.do("archive_idle_sidebars", sender="system") == {"archived": 0}
+    impatient.sql("update sidebars set last_activity = now() - interval '2 hours'")
+    for one in (child, parent):
+        assert impatient.do("archive_idle_sidebars", sender="system") == {"archived": 1}
+        assert whole(impatient, one)["status"] == "archived"
 
 
 def test_agents_are_told_where_they_take_part(worker: SessionWorker) -> None:

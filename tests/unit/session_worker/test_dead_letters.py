@@ -145,6 +145,21 @@ def test_the_event_of_a_letter_is_the_same_each_time():
     assert added(a_kept()).routing_key() == "system.dead_letter"
 
 
+@pytest.mark.parametrize(
+    ("routing_key", "body"),
+    [
+        ("memory.store_memory", "said"),
+        ("session.no_such_command", "said"),
+        ("sidebar.post_to_sidebar", ""),
+        ("sidebar.no_such_command", ""),
+        ("session.batch", ""),
+        ("task.claim_task", ""),
+    ],
+)
+def test_the_event_of_a_letter_keeps_to_itself_what_a_confidential_command_says(routing_key, body):
+    assert added(a_kept(b"said", routing_key=routing_key)).dead_letter.body == body
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["x-death", "x-reason", "x-attempt", "x-original-exchange", "other"]),
