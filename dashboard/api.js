@@ -42,11 +42,11 @@ export const readConfig = () => call("GET", "/api/config");
 /** Exchange the code of a one-use sign-in link for `{access_token, expires_in, scopes}`. */
 export const exchangeCode = (code) => call("POST", "/api/login", { body: { code } });
 
-/** A WebSocket token for a person who only watches: `{token, expires}`. */
-export const issueToken = (credential, agentId) =>
+/** A WebSocket token for a person: `{token, token_id, expires, scopes}`; `scopes` are all that the credential has. */
+export const issueToken = (credential, agentId, permission) =>
   call("POST", "/api/tokens", {
     credential,
-    body: { agent_id: agentId, kind: "human", permission: "observer", ttl_s: 3600 },
+    body: { agent_id: agentId, kind: "human", permission, ttl_s: 3600 },
   });
 
 /** A page of sessions, the most recently active first: `{sessions, next}`. */

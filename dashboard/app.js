@@ -6,10 +6,14 @@ import { SignIn } from "./components/sign_in.js";
 import { Workspace } from "./components/workspace.js";
 import { addEvent, addGap, noteCursor, reset, startFeed } from "./feed.js";
 import { listenToKeys } from "./keyboard.js";
+import { forgetDisplay, noteDisplay } from "./live.js";
+import { forgetNotices, noteNotice, noteReconnected, tidyNotices } from "./notices.js";
 import { followConnection, noteEvent, startSessions, stopSessions } from "./sessions.js";
+import { noteSidebarEvent, refreshSidebars, startSidebars, stopSidebars } from "./sidebars.js";
 import { gatewayUrl, signOut, socketToken, startSignIn } from "./sign_in.js";
 import { Connection } from "./socket.js";
-import { auth, closeDetail, connection, followHistory, now, spoken } from "./store.js";
+import { auth, closeDetail, connection, followHistory, isLive, now, pane, sidebarId, spoken } from "./store.js";
+import { closeTalk, openTalk, startTalk, stopTalk } from "./talk.js";
 
 let socket = null;
 
@@ -23,12 +27,20 @@ function onSignedIn(credential) {
       noteCursor(state.head);
     },
     onEvent: (frame, text) => {
-      addEvent(frame, text, { isNew: !(frame.cursor <= connection.peek().head) });
+      const { head } = connection.peek();
+      if (noteNotice(frame, head)) return;
+      addEvent(frame, text, { isNew: !(frame.cursor <= head) });
       noteEvent(frame);
+      noteSidebarEvent(frame);
     },
     onGap: addGap,
+    onGatewayState: noteDisplay,
     onRefused,
   });
+  const command = (name, data, messageId) => socket.command(name, data, messageId);
+  startTalk(command);
+  startSidebars(command);
+  socket.watchGateway(pane.peek() === "live");
   socket.start();
   startSessions(credential, onRefused);
 }
@@ -40,6 +52,10 @@ function leave(reason = "") {
   socket?.stop();
   socket = null;
   stopSessions();
+  stopSidebars();
+  stopTalk();
+  forgetDisplay();
+  forgetNotices();
   closeDetail();
   reset();
   signOut(reason);
@@ -47,12 +63,18 @@ function leave(reason = "") {
 
 const reconnect = () => socket?.start();
 
+// A name is part of the token.
+function onNamed() {
+  socket?.stop();
+  socket?.start();
+}
+
 function App() {
   if (auth.value.status !== "in") return html`<${SignIn} />`;
   return html`
     <div class="shell">
       <${Header} onSignOut=${() => leave()} />
-      <${Workspace} onReconnect=${reconnect} />
+      <${Workspace} onReconnect=${reconnect} onNamed=${onNamed} />
     </div>
   `;
 }
@@ -71,7 +93,21 @@ document.addEventListener("visibilitychange", () => {
 });
 setInterval(() => {
   now.value = Date.now();
+  tidyNotices();
 }, 5_000);
+effect(() => {
+  const wanted = pane.value === "live";
+  socket?.watchGateway(wanted);
+});
+effect(() => {
+  if (!isLive.value) return;
+  noteReconnected();
+  refreshSidebars();
+});
+effect(() => {
+  if (!sidebarId.value) closeTalk();
+  else if (isLive.value && pane.value === "sidebars") openTalk(sidebarId.value);
+});
 effect(() => {
   const { phase, reason } = connection.value;
   if (phase === "live") spoken.value = "Connected, live";

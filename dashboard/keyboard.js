@@ -1,7 +1,7 @@
-// The page's keys: / finds, space pauses, Esc closes, j k and the arrows move, Enter opens.
+// The page's keys: 1 2 3 switch views; in the feed / finds, space pauses, Esc closes, j k and the arrows move, Enter opens.
 
 import { paused, shown } from "./feed.js";
-import { active, auth, closeDetail, detailOpen, openDetail, pane, spoken } from "./store.js";
+import { active, auth, closeDetail, detailOpen, openDetail, pane, show, sidebarId, spoken } from "./store.js";
 
 const WRITING = "input, textarea, select, [contenteditable]";
 // Elements for which space and Enter already mean something.
@@ -17,7 +17,7 @@ function onKey(event) {
   const writing = event.target.closest?.(WRITING);
   if (event.key === "Escape") return escape(writing);
   if (writing) return undefined;
-  const act = KEYS[event.key];
+  const act = KEYS[event.key] ?? (VIEWS_OF_THE_FEED.has(pane.peek()) ? FEED_KEYS[event.key] : undefined);
   if (!act) return undefined;
   if ((event.key === " " || event.key === "Enter") && event.target.closest?.(PRESSABLE)) return undefined;
   if (event.target.closest?.("[role=menu], .json") && event.key.startsWith("Arrow")) return undefined;
@@ -27,19 +27,27 @@ function onKey(event) {
 
 function escape(writing) {
   if (writing) writing.blur();
+  else if (pane.peek() === "sidebars" && sidebarId.peek()) show("sidebars", "");
   else if (detailOpen.peek()) {
     closeDetail();
     document.getElementById("feed-list")?.focus({ preventScroll: true });
   }
 }
 
+const VIEWS_OF_THE_FEED = new Set(["feed", "sessions"]);
+
 const KEYS = {
+  1: () => show("feed"),
+  2: () => show("live"),
+  3: () => show("sidebars"),
   "/": () => {
-    pane.value = "feed";
-    const field = document.getElementById("filter-text");
-    field?.focus();
-    field?.select();
+    show("feed");
+    // Coming from another view, the field has to be drawn first.
+    if (!findField()) setTimeout(findField, 50);
   },
+};
+
+const FEED_KEYS = {
   " ": togglePause,
   Enter: () => active.peek() && openDetail(active.peek()),
   j: () => move(1),
@@ -49,6 +57,13 @@ const KEYS = {
   Home: () => moveTo(0),
   End: () => moveTo(shown.peek().length - 1),
 };
+
+function findField() {
+  const field = document.getElementById("filter-text");
+  field?.focus();
+  field?.select();
+  return field !== null;
+}
 
 export function togglePause() {
   paused.value = !paused.peek();

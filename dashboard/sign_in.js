@@ -1,10 +1,11 @@
 // Signing in and out: the one-use link, the pasted key, and where the credential is kept while the tab lives.
 
-import { exchangeCode, issueToken, readConfig } from "./api.js";
-import { auth } from "./store.js";
+import { ApiError, exchangeCode, issueToken, readConfig } from "./api.js";
+import { auth, grant, NO_GRANT } from "./store.js";
 
 const KEPT_AS = "switchyard.credential";
 const BROWSER_AS = "switchyard.browser";
+const NAME_AS = "switchyard.name";
 
 let onSignedIn = () => {};
 
@@ -53,7 +54,8 @@ export async function signInByKey(text) {
   if (!/^[\x21-\x7e]+$/.test(key)) return void (auth.value = { status: "out", error: SAID.unauthorized });
   auth.value = { status: "busy", error: "" };
   try {
-    await issueToken(key, browserId());
+    grant.value = NO_GRANT;
+    await socketToken(key);
     enter(key);
   } catch (error) {
     auth.value = { status: "out", error: SAID[error.kind] ?? error.message };
@@ -70,11 +72,55 @@ function enter(credential) {
 export function signOut(reason = "") {
   sessionStorage.removeItem(KEPT_AS);
   auth.value = { status: "out", error: reason };
+  grant.value = NO_GRANT;
 }
 
-/** What the gateway needs of this page: a fresh token, and its own address. */
-export const socketToken = (credential) => issueToken(credential, browserId());
 export const gatewayUrl = async () => (await readConfig()).gateway_url;
+
+/** A fresh token for the gateway: one to write with, if the credential may; `grant` then says what it allows. */
+export async function socketToken(credential) {
+  const name = ownName();
+  const { permission } = grant.peek();
+  const given = permission === "observer" ? await issueToken(credential, name, permission) : await mostOf(credential, name);
+  const { scopes } = given;
+  if (!scopes.includes("read") && !scopes.includes("admin")) throw new ApiError("forbidden", "This key lacks the scope “read”.");
+  grant.value = { name, scopes, permission: given.permission ?? permission };
+  return given;
+}
+
+// What a credential may do is learnt by asking; one that only reads is refused the first question, once.
+async function mostOf(credential, name) {
+  try {
+    return { ...(await issueToken(credential, name, "active")), permission: "active" };
+  } catch (error) {
+    if (error.kind !== "forbidden") throw error;
+    return { ...(await issueToken(credential, name, "observer")), permission: "observer" };
+  }
+}
+
+/** What others see this person's words under: the name chosen in this browser, else one it has made up. */
+export const ownName = () => chosenName() || browserId();
+
+const NAME = /^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u;
+
+/** Go by another name from the next token on; false when it is no name that can be mentioned. */
+export function chooseName(name) {
+  if (!NAME.test(name)) return false;
+  try {
+    localStorage.setItem(NAME_AS, name);
+  } catch {
+    return false;
+  }
+  return true;
+}
+
+function chosenName() {
+  try {
+    return localStorage.getItem(NAME_AS) ?? "";
+  } catch {
+    return "";
+  }
+}
 
 // Five tabs are allowed for each name, so each browser has a name of its own. It is no secret.
 function browserId() {

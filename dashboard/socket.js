@@ -4,7 +4,9 @@
 //             ↑______________ waiting (countdown) ←__________/     stopped: only a person can go on from here
 
 import { ApiError } from "./api.js";
+import { Requests } from "./requests.js";
 
+const DISPLAY = "system.gateway";
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
 const HANDSHAKE_MS = 10_000;
@@ -18,8 +20,9 @@ const REMEMBERED = 5_000;
 
 const CONTROL = new Set([
   "connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack", "curator_checkin",
-  "connection_quality", "summary", "warmup",
+  "connection_quality", "summary", "peripheral_update", "warmup", "gateway_state",
 ]);
+const ANSWERS = new Set(["response", "error", "duplicate_ack"]);
 
 // Errors that may be gone at the next try.
 const PASSING = new Set(["unavailable", "timeout", "rate_limited", "internal"]);
@@ -51,14 +54,17 @@ export function delay(attempt, random = Math.random) {
  * One connection for the life of a sign-in.
  *
  * `token()` gives a fresh WebSocket token, `url()` the gateway's address; both may reject with an ApiError.
- * `onState({phase, attempt, retryAt, reason, epoch, head})` is told of every step (`head` is the newest cursor there was
- * when the gateway let us in), `onEvent(frame, text)` of every event,
+ * `onState({phase, attempt, retryAt, reason, epoch, head, id})` is told of every step (`head` is the newest cursor there
+ * was when the gateway let us in, `id` the connection's), `onEvent(frame, text)` of every event,
+ * `onGatewayState(frame)` of the status display while it is watched,
  * `onGap(frame, text)` of what the gateway says is missing, `onRefused(error)` when the ingress no longer knows us.
  */
 export class Connection {
-  constructor({ token, url, onState, onEvent, onGap, onRefused }) {
-    Object.assign(this, { token, url, onState, onEvent, onGap, onRefused });
-    this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null, head: null };
+  constructor({ token, url, onState, onEvent, onGap, onGatewayState, onRefused }) {
+    Object.assign(this, { token, url, onState, onEvent, onGap, onGatewayState, onRefused });
+    this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null, head: null, id: "" };
+    this.requests = new Requests();
+    this.watching = false;
     // Everything up to this cursor has come: where to resume from.
     this.upTo = null;
     this.seen = new Set();
@@ -85,6 +91,27 @@ export class Connection {
   stop() {
     this.#drop();
     this.#set({ phase: "idle", attempt: 0, retryAt: null, reason: "" });
+  }
+
+  /** Run a command over the socket; rejects with an ApiError. */
+  command(name, data, messageId) {
+    if (this.state.phase === "live") return this.requests.send(this.socket, name, data, messageId);
+    return Promise.reject(new ApiError("unreachable", "There is no connection to the gateway just now."));
+  }
+
+  /** Have the gateway's status display sent every few seconds, or no longer. */
+  watchGateway(wanted) {
+    if (this.watching === wanted) return;
+    this.watching = wanted;
+    if (this.state.phase === "live") this.#askForDisplay();
+  }
+
+  #askForDisplay() {
+    this.#say({ type: this.watching ? "subscribe" : "unsubscribe", topics: [DISPLAY] });
+  }
+
+  #say(frame) {
+    this.socket.send(JSON.stringify(frame));
   }
 
   #open(url, token) {
@@ -117,13 +144,20 @@ export class Connection {
       const said = `The gateway refused the subscription: ${frame.message ?? frame.code}`;
       if (PASSING.has(frame.code)) this.#lost(said);
       else this.#halt(said);
+    } else if (ANSWERS.has(frame.type)) {
+      this.requests.settle(frame);
+    } else if (frame.type === "gateway_state") {
+      this.onGatewayState(frame);
+    } else if (frame.type === "curator_checkin") {
+      // Whatever it asks for has come: it was sent before, on this same line.
+      for (const { message_id } of frame.missing_updates ?? []) this.#say({ type: "ack", message_id });
     }
   }
 
   // Whoever sends a critical event wants to know that it was seen; of those before our time nobody asks.
   #acknowledge({ priority, message_id, cursor }) {
     if (priority !== "critical" || !message_id || !(cursor > (this.state.head ?? -1))) return;
-    this.socket.send(JSON.stringify({ type: "ack", message_id }));
+    this.#say({ type: "ack", message_id });
   }
 
   // An event that overtook older ones says in `since` from where to resume; any other stands for all before it.
@@ -136,14 +170,14 @@ export class Connection {
     return true;
   }
 
-  #subscribe({ cursor, epoch }) {
+  #subscribe({ cursor, epoch, connection_id: id }) {
     const head = Number.isSafeInteger(cursor) ? cursor : 0;
     this.#noteEpoch(epoch, head);
     this.historyTo = this.upTo === null ? head : -1;
     this.upTo ??= Math.max(-1, head - HISTORY);
     const since = this.upTo;
-    this.#set({ phase: "subscribing", epoch, head: cursor >= 0 ? cursor : null });
-    this.socket.send(JSON.stringify({ type: "subscribe", topics: ["#"], mode: "everything", since }));
+    this.#set({ phase: "subscribing", epoch, head: cursor >= 0 ? cursor : null, id });
+    this.#say({ type: "subscribe", topics: ["#"], mode: "everything", since });
   }
 
   // A new epoch whose cursors begin below ours has forgotten what we were at.
@@ -164,6 +198,7 @@ export class Connection {
   #onLive() {
     clearTimeout(this.timer);
     this.#set({ phase: "live", retryAt: null, reason: "" });
+    if (this.watching) this.#askForDisplay();
     const since = Date.now();
     this.watch = setInterval(() => this.#watchSilence(since), 5_000);
   }
@@ -177,7 +212,7 @@ export class Connection {
     if (asked && now - this.pingedAt > PONG_MS) this.#lost("The gateway fell silent");
     if (asked) return;
     this.pingedAt = now;
-    this.socket.send('{"type":"ping"}');
+    this.#say({ type: "ping" });
   }
 
   #onClose(code, reason) {
@@ -221,6 +256,7 @@ export class Connection {
     const { socket } = this;
     this.socket = null;
     if (!socket) return;
+    this.requests.abandon();
     socket.onmessage = null;
     socket.onclose = null;
     socket.close();

@@ -2,12 +2,22 @@
 
 import { batch, computed, signal } from "./html.js";
 import { fromQuery, matcher, NO_FILTERS, toQuery } from "./filters.js";
+import { placeOf, withPlace } from "./place.js";
 
 /** `status`: out | busy | in. `error` is a sentence for the sign-in page. */
 export const auth = signal({ status: "out", error: "" });
 
+export const NO_GRANT = Object.freeze({ name: "", scopes: [], permission: "" });
+/** What this page's token allows: the name it speaks under, its scopes, and `permission`: active | observer. */
+export const grant = signal(NO_GRANT);
+export const isAdmin = computed(() => grant.value.scopes.includes("admin"));
+export const canWrite = computed(() =>
+  grant.value.permission === "active" && grant.value.scopes.some((scope) => scope === "publish" || scope === "admin"));
+
 /** What the socket last said of itself; see socket.js. */
 export const connection = signal({ phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null, head: null });
+
+export const isLive = computed(() => connection.value.phase === "live");
 
 /** The cursor of the newest event seen; null before the first. */
 export const cursor = signal(null);
@@ -19,8 +29,10 @@ export const matches = computed(() => matcher(filters.value));
 export const active = signal(null);
 export const detailOpen = signal(false);
 
-/** Which pane a narrow page shows: feed | sessions. */
-export const pane = signal("feed");
+/** Which view is shown: feed | sessions | live | sidebars. A wide page shows feed and sessions side by side. */
+export const pane = signal(placeOf(location.search).pane);
+/** The id of the sidebar whose conversation is open; "" for none. */
+export const sidebarId = signal(placeOf(location.search).sidebar);
 
 /** The present, moved on every few seconds for relative times. */
 export const now = signal(Date.now());
@@ -31,6 +43,16 @@ export const spoken = signal("");
 /** Change some filters; the address follows, so that a link or a reload shows the same. */
 export function setFilters(change) {
   filters.value = { ...filters.peek(), ...change };
+  scheduleAddress();
+}
+
+/** Show a view, and of the sidebars one, or with "" the list. */
+export function show(view, sidebar = sidebarId.peek()) {
+  batch(() => {
+    detailOpen.value = false;
+    pane.value = view;
+    sidebarId.value = sidebar;
+  });
   scheduleAddress();
 }
 
@@ -51,7 +73,7 @@ export function closeDetail() {
 /** Show only one session's events, or all again when it is the one already chosen. */
 export function toggleSession(sessionId) {
   setFilters({ session: filters.peek().session === sessionId ? "" : sessionId });
-  pane.value = "feed";
+  show("feed");
 }
 
 // Browsers limit how often the address may change, and typing is fast.
@@ -62,13 +84,18 @@ function scheduleAddress() {
 }
 
 function writeAddress() {
-  history.replaceState(null, "", location.pathname + toQuery(filters.peek()));
+  history.replaceState(null, "", location.pathname + withPlace(toQuery(filters.peek()), pane.peek(), sidebarId.peek()));
 }
 
 /** Follow the address when a person moves through the history. */
 export function followHistory() {
   addEventListener("popstate", () => {
-    filters.value = fromQuery(location.search);
+    const place = placeOf(location.search);
+    batch(() => {
+      filters.value = fromQuery(location.search);
+      pane.value = place.pane;
+      sidebarId.value = place.sidebar;
+    });
   });
   addEventListener("pagehide", writeAddress);
 }

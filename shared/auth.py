@@ -143,5 +143,8 @@ def verify(secret: str, audience: Literal["ws", "api", "login"], token: str) -> 
 
 
 def login_code(secret: str) -> str:
-    """The code of a one-use sign-in link for the dashboard, good for 15 minutes."""
-    return sign(secret, "login", {"scopes": ["read", "publish"]}, ttl_s=LOGIN_SECONDS)
+    """The code of a one-use sign-in link for the dashboard, good for 15 minutes.
+
+    It may do everything: whoever can make one has the secret, and so could make any token.
+    """
+    return sign(secret, "login", {"scopes": ["read", "publish", "admin"]}, ttl_s=LOGIN_SECONDS)

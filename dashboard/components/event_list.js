@@ -86,7 +86,11 @@ function useMeasured(list, setView) {
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(list.current);
-    return () => observer.disconnect();
+    return () => {
+      observer.disconnect();
+      // Another view is shown; when this one comes back, it begins at its top.
+      scrolledAway.value = false;
+    };
   }, []);
 }
 

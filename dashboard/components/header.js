@@ -1,7 +1,8 @@
-// The top bar: mark, connection state, rate, and the way out.
+// The top bar: mark, views, connection state, rate, and the way out.
 
 import { html } from "../html.js";
-import { closeDetail, pane } from "../store.js";
+import { openCount } from "../sidebars.js";
+import { pane, show } from "../store.js";
 import { sessions } from "../sessions.js";
 import { ConnectionState } from "./connection.js";
 import { IconButton, Mark } from "./icons.js";
@@ -11,9 +12,11 @@ export function Header({ onSignOut }) {
   return html`
     <header class="topbar">
       <div class="brand"><${Mark} /><span>Switchyard</span></div>
-      <nav class="tabs" aria-label="Panes">
-        <${Tab} name="feed">Feed<//>
+      <nav class="tabs" aria-label="Views">
+        <${Tab} name="feed" hint="1">Feed<//>
         <${Tab} name="sessions">Sessions <span class="tab-count">${sessions.value.length || ""}</span><//>
+        <${Tab} name="live" hint="2">Live<//>
+        <${Tab} name="sidebars" hint="3">Sidebars <span class="tab-count">${openCount.value || ""}</span><//>
       </nav>
       <div class="topbar-end">
         <${Rate} />
@@ -24,14 +27,13 @@ export function Header({ onSignOut }) {
   `;
 }
 
-function Tab({ name, children }) {
+function Tab({ name, hint, children }) {
   const here = pane.value === name;
-  const onClick = () => {
-    closeDetail();
-    pane.value = name;
-  };
+  // A second press leads back from what is open to the view itself.
+  const onClick = () => (here ? show(name, "") : show(name));
   return html`
-    <button type="button" class="tab" aria-current=${here ? "page" : "false"} onClick=${onClick}>
+    <button type="button" class="tab" data-view=${name} aria-current=${here ? "page" : "false"}
+      title=${hint && `Key ${hint}`} onClick=${onClick}>
       ${children}
     </button>
   `;

@@ -108,19 +108,20 @@ class Access:
     def socket_token(self, caller: Caller, document: Any) -> dict[str, Any]:
         """A token for the WebSocket, which allows no more than the caller's key does.
 
-        Its `token_id` is what it can be revoked by. Raises `Rejected("forbidden")`: observing needs the scope `read`,
+        Its `token_id` is what it can be revoked by, `scopes` are those it has. Raises `Rejected("forbidden")`: observing needs the scope `read`,
         acting `publish` or `agent`; scopes and topics must lie within the key's.
         """
         request = _read(TokenRequest, document)
         caller.require("read" if request.permission == "observer" else "agent")
         for scope in request.scopes or ():
             caller.require(scope)
+        scopes = _scopes(caller, request)
         claims: dict[str, Any] = {
             "sub": request.agent_id,
             "kind": request.kind,
             "permission": request.permission,
             "issued_to": caller.name,
-            "scopes": _scopes(caller, request),
+            "scopes": scopes,
         }
         if caller.sessions is not None:
             claims["sessions"] = caller.sessions.patterns
@@ -135,7 +136,7 @@ class Access:
         expires = datetime.fromtimestamp(time.time() + request.ttl_s, UTC)
         token_id = new_token_id()
         token = sign(self._secret, "ws", claims, ttl_s=request.ttl_s, token_id=token_id)
-        return {"token": token, "token_id": token_id, "expires": rfc3339(expires)}
+        return {"token": token, "token_id": token_id, "expires": rfc3339(expires), "scopes": scopes}
 
 
 def _scopes(caller: Caller, request: TokenRequest) -> list[str]:

@@ -191,10 +191,11 @@ _ACCESS_TOKEN: dict[str, Any] = {
 }
 _SOCKET_TOKEN: dict[str, Any] = {
     "type": "object",
-    "required": ["token", "token_id", "expires"],
+    "required": ["token", "token_id", "expires", "scopes"],
     "properties": {
         "token": {"type": "string"},
         "token_id": {"type": "string", "description": "what `revoke_tokens` knows it by"},
         "expires": {"type": "string", "format": "date-time"},
+        "scopes": {"type": "array", "items": {"type": "string"}, "description": "what the token allows"},
     },
 }

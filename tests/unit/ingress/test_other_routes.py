@@ -28,7 +28,7 @@ async def test_a_sign_in_link_works_once(doors: Doors) -> None:
     got = await sign_in(doors, code)
     assert got.status == 200
     assert got.headers["cache-control"] == "no-store"
-    assert set(got.json()["scopes"]) == {"read", "publish"}
+    assert set(got.json()["scopes"]) == {"read", "publish", "admin"}
     headers = {"Authorization": f"Bearer {got.json()['access_token']}"}
     assert (await doors.post("/api/commands/create_session", b"{}", headers)).status == 202
     again = await sign_in(doors, code)
@@ -63,6 +63,7 @@ async def test_a_socket_token_says_who_and_what(doors: Doors) -> None:
     }
     assert claims["exp"] - int(claims["iat"]) == 60
     assert claims["jti"] == got.json()["token_id"]
+    assert got.json()["scopes"] == claims["scopes"] == ["read"]
     assert re.fullmatch(r"\d{4}-.*Z", got.json()["expires"])
 
 
