@@ -1,4 +1,4 @@
-"""Clients of the gateways that come and go: by the `websockets` library, with nothing of ours on their side."""
+"""Clients of the gateways that come and go: by `websockets`, or by plain HTTP, with nothing of ours on their side."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -47,13 +48,14 @@ class Listener:
     async def run(self) -> None:
         """Connect, listen and leave, over and over, until cancelled."""
         while True:
-            with suppress(OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
+            with suppress(OSError, InvalidHandshake, ConnectionClosed, TimeoutError, httpx.TransportError):
                 await self._connection(self._random.choice(self._urls))
             await asyncio.sleep(self._random.uniform(*AWAY_SECONDS))
 
     async def settled(self) -> None:
         """Return when the gateway has nothing more for it."""
-        assert self._socket is not None
+        if self._socket is None:
+            return
         pong = await self._socket.ping()
         async with asyncio.timeout(10):
             await pong
@@ -62,15 +64,17 @@ class Listener:
         quiet: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None, "open_timeout": 10}
         headers = {"Authorization": f"Bearer {self._token}"}
         async with connect(url, additional_headers=headers, close_timeout=1, **quiet) as socket:
-            self._socket, until = socket, asyncio.get_running_loop().time() + self._random.uniform(*KEPT_SECONDS)
+            self._socket, now = socket, asyncio.get_running_loop().time
+            until = now() + self._random.uniform(*KEPT_SECONDS)
             if not await self._subscribe(socket):
                 return
             self.connections += 1
-            while self.stays or asyncio.get_running_loop().time() < until:
+            while self.stays or now() < until:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.3):
                         text = await socket.recv()
-                        await self._take(socket, json.loads(text))
+                    if not self._take(json.loads(text)):
+                        await self._subscribe(socket)
             if self._random.random() < 0.5:
                 # As when its machine is gone: no goodbye.
                 socket.transport.abort()
@@ -95,7 +99,7 @@ class Listener:
         return False
 
     def _subscribed(self, answer: dict[str, Any]) -> None:
-        self._resume_token = answer["resume_token"]
+        self._resume_token = answer.get("resume_token", "")
         if (answer["mode"], set(answer["topics"])) != (self.wants["mode"], set(self.wants["topics"])):
             self.faults.append(f"other than it was: {answer}")
         if self._position is None:
@@ -107,14 +111,15 @@ class Listener:
         self.heard = {cursor: number for cursor, number in self.heard.items() if cursor <= self._position}
         self._newest = self._position
 
-    async def _take(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
+    def _take(self, frame: dict[str, Any]) -> bool:
+        """Note what has come; False when it must ask again for what a gap tells of."""
         if frame["type"] == "gap":
             self.told_gaps += 1
             if frame["reason"] != "backpressure":
                 self.faults.append(f"a gap: {frame}")
             self._position = min(self._position or 0, frame["from"] - 1)
-            await self._subscribe(socket)
-        elif "cursor" in frame and frame["type"] not in ("connected", "subscribed"):
+            return False
+        if "cursor" in frame and frame["type"] not in ("connected", "subscribed"):
             cursor = frame["cursor"]
             if cursor in self.heard:
                 self.faults.append(f"twice: {frame}")
@@ -125,3 +130,35 @@ class Listener:
                 self._newest = cursor
             if "insight" in frame:
                 self.heard[cursor] = frame["insight"]["number"]
+        return True
+
+
+class StreamListener(Listener):
+    """The same by an event stream: it has no resume token, and asks again by connecting again."""
+
+    async def _connection(self, url: str) -> None:
+        place = {} if self._position is None else {"Last-Event-ID": str(self._position)}
+        wanted = {"topics": ",".join(self.wants["topics"]), "mode": self.wants["mode"]}
+        for name in ("filters", "peripheral_awareness"):
+            if name in self.wants:
+                wanted[name] = json.dumps(self.wants[name])
+        headers = {"Authorization": f"Bearer {self._token}", **place}
+        at = url.replace("ws://", "http://").replace("/ws", "/events")
+        async with (
+            asyncio.timeout(None if self.stays else self._random.uniform(*KEPT_SECONDS)),
+            # Without TLS there is nothing to verify, and no certificates need be read.
+            httpx.AsyncClient(headers=headers, timeout=60, verify=False) as http,
+            http.stream("GET", at, params=wanted) as answer,
+        ):
+            if answer.status_code == 200:
+                await self._listen(answer)
+
+    async def _listen(self, answer: httpx.Response) -> None:
+        async for line in answer.aiter_lines():
+            if line.startswith("data: "):
+                frame = json.loads(line[6:])
+                if frame["type"] == "subscribed":
+                    self._subscribed(frame)
+                    self.connections += 1
+                elif not self._take(frame):
+                    return
