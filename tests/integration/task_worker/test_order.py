@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.task_worker.store import claims, rows
+from tests.examples import examples
 
 
 def age(worker: Any, task: dict[str, Any], seconds: float) -> None:
@@ -40,7 +41,7 @@ def test_whoever_comes_late_to_a_queue_waits_for_no_more_than_his_turn(worker):
     assert [task["task_id"] in late for task in worker.claim(count=4)] == [False, True, False, True]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(["s1", "s2", "s3"]), st.integers(0, 9)), min_size=1, max_size=40))
 def test_of_equal_priority_no_session_is_ever_two_ahead(worker, wanted):
     worker.sql("truncate tasks cascade")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.memory_worker.recalled import content_hash, says
 from shared.messages import JsonText
+from tests.examples import examples
 
 MEMORY = {
     "session_id": "s1",
@@ -75,7 +76,7 @@ def test_a_hash_is_of_the_session_too_and_fits_a_bigint():
     assert content_hash("s1", "x") == content_hash("s1", "x")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab \n>`\"'{}[]:,<mark>&é“”"), max_size=30))
 def test_any_text_can_be_asked_and_says_the_same_as_itself_quoted(text):
     plain = said(text)

@@ -11,6 +11,7 @@ from services.session_worker import data_refs, merges, sidebars
 from shared.errors import Rejected
 from shared.messages import JsonText
 from shared.messages.sidebar import Exchange, Sidebar, SidebarEvent, SidebarStatus, SidebarStatusUpdate
+from tests.examples import examples
 
 MOMENT = "2026-01-02T03:04:05.000006Z"
 STATUSES: tuple[SidebarStatus, ...] = get_args(SidebarStatus)
@@ -145,7 +146,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestLife.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
 
 
 @pytest.mark.parametrize(

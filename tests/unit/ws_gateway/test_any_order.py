@@ -19,6 +19,7 @@ from services.ws_gateway.history import replay as replay_module
 from services.ws_gateway.history.replay import Claim, Page, Replay, State
 from services.ws_gateway.stream.frames import CRITICAL, Frame, event_frame
 from services.ws_gateway.stream.ring import Ring
+from tests.examples import examples
 from tests.unit.ws_gateway.wire import Wire
 
 PATTERNS = ["#", "a.*", "*.x", "b.x", "sidebar.#"]
@@ -297,5 +298,5 @@ class AnyOrder(RuleBasedStateMachine):
         return not taste.is_own or frame.rank == CRITICAL or reader.agent_id in concerned
 
 
-AnyOrder.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=examples(50), stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase

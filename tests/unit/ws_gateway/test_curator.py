@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.ws_gateway.delivery.curator import MAX_MISSING, STRIDE, Curator
 from shared.bus.tail import StreamEvent
 from shared.messages.live import UnacknowledgedUpdates
+from tests.examples import examples
 from tests.unit.ws_gateway.house import House, Visitor
 
 pytestmark = pytest.mark.anyio
@@ -220,7 +221,7 @@ async def test_many_connections_are_looked_at_by_and_by() -> None:
     assert all(checkins(visitor) for visitor in visitors)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.one_of(st.just("alarm"), st.integers(0, 20), st.sampled_from(["ack", "full", "drained"]))))
 def test_every_critical_event_is_acknowledged_asked_for_or_told(steps: list[Any]) -> None:
     async def go() -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from services.ws_gateway.agents.bulletins import Ask, Beat, Bye, Delta, Full, encode
 from services.ws_gateway.agents.roster import Seat, Words
+from tests.examples import examples
 from tests.unit.ws_gateway.town import Town
 
 gateways = st.sampled_from(["a", "b", "x", "y"])
@@ -33,7 +34,7 @@ messages = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(messages.map(encode) | st.binary(max_size=20), max_size=25))
 def test_forged_gossip_raises_nothing_and_is_overcome(said: list[bytes]) -> None:
     town = Town("a", "b")

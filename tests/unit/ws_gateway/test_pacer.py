@@ -14,6 +14,7 @@ from services.ws_gateway.requests import SetMode
 from services.ws_gateway.stream.frames import CRITICAL, Frame, event_frame
 from services.ws_gateway.stream.ring import Ring
 from shared.errors import Rejected
+from tests.examples import examples
 from tests.unit.ws_gateway.wire import Wire
 
 DELAY = 10.0
@@ -339,7 +340,7 @@ class Run:
         return self.pacer.coalesced
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(STEPS, max_size=40))
 def test_every_event_is_given_once_or_told_whatever_comes_between(steps: list[tuple[str, Any]]) -> None:
     run = Run()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ws_gateway.pace.pacer import CRITICAL_ONLY, FULL_DELAYED, SUMMARIES
+from tests.examples import examples
 from tests.unit.ws_gateway.test_pacing import Lodge
 
 PREFERENCES = [SUMMARIES, FULL_DELAYED, CRITICAL_ONLY]
@@ -112,7 +113,7 @@ class Follower:
         assert self.visitor.client.connection.backlog.owed is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(PREFERENCES), st.lists(STEPS, min_size=5, max_size=40))
 def test_nothing_is_missed_in_silence(preference: str, steps: list[tuple[Any, ...]]) -> None:
     async def go() -> None:
