@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.session_worker.extraction import KINDS, MAX_ITEMS, MAX_LETTERS, extract
+from tests.examples import examples
 
 NOTHING = {kind: [] for kind in KINDS}
 
@@ -79,7 +80,7 @@ WORDS = ["idea", "Decision:", "todo", ":", "?", "!", ".", "\n", " ", "- ", "[ ]"
 
 
 @given(st.one_of(st.text(max_size=500), st.lists(st.sampled_from(WORDS), max_size=200).map("".join)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_any_text_has_items_that_stand_in_it(text):
     found = extract(text)
     assert tuple(found) == KINDS
@@ -113,12 +114,9 @@ def test_any_text_has_items_that_stand_in_it(text):
 def test_four_times_the_text_takes_about_four_times_as_long(piece):
     def seconds(letters: int) -> float:
         text = (piece * (letters // len(piece) + 1))[:letters]
-        best = 9.0
-        for _ in range(3):
-            started = time.process_time()
-            extract(text)
-            best = min(best, time.process_time() - started)
-        return best
+        started = time.process_time()
+        extract(text)
+        return time.process_time() - started
 
-    # The square of the length would be 16 times as long; a machine in a hurry is allowed for.
-    assert seconds(400_000) < 10 * max(seconds(100_000), 0.002)
+    # The square of the length would be 16 times as long; a machine in a hurry is allowed for, and may try again.
+    assert any(seconds(400_000) < 8 * max(seconds(100_000), 0.002) for _ in range(3))
