@@ -1,5 +1,6 @@
 """The commands for the stack on this machine: start it, stop it, look at it, try it."""
 
+import os
 import runpy
 import sys
 from typing import Annotated
@@ -97,11 +98,18 @@ def demo() -> None:
 def run(service: Annotated[str, typer.Argument(help="Such as ingress, ws_gateway or memory_worker.")]) -> None:
     """Run one service in the foreground, with the settings of the environment and `.env`.
 
-    Example: `switchyard run memory_worker`
+    Where these name no servers, with those of the stack that runs here: so one more gateway beside it.
+
+    Example: `SWITCHYARD_GATEWAY_PORT=8002 switchyard run ws_gateway`
     """
+    from cli.local.environment import ENV_FILE, Environment
+    from cli.local.run_file import servers
+
     known = sorted(path.parent.name for path in (ROOT / "services").glob("*/__main__.py"))
     if service not in known:
         fail(f"There is no service {service}. There are: {', '.join(known)}", 2)
+    with plain_errors():
+        os.environ.update(servers(Environment.load(ENV_FILE)))
     sys.argv = [f"services.{service}"]
     runpy.run_module(f"services.{service}", run_name="__main__", alter_sys=True)
 

@@ -45,6 +45,22 @@ def present(environment: Environment, environ: Mapping[str, str] | None = None) 
     return environment.with_values({name: port for name, port in ports.items() if not said.get(name)})
 
 
+def servers(environment: Environment) -> dict[str, str]:
+    """DATABASE_URL and AMQP_URL as they are set, else of the stack that runs on the data folder, as far as known.
+
+    Raises LocalError when there is no RabbitMQ to be had: no service works without one.
+    """
+    running = RunFile(environment.data).read()
+    facts = running.facts if running else {}
+    known = {name: environment.get(name) or facts.get(name.lower()) for name in ("DATABASE_URL", "AMQP_URL")}
+    if not known["AMQP_URL"]:
+        raise LocalError(
+            f"There is no RabbitMQ: nothing runs on {environment.data}, and AMQP_URL is not set. Start the stack with "
+            "`make up`, or set AMQP_URL and DATABASE_URL."
+        )
+    return {name: url for name, url in known.items() if url}
+
+
 class RunFile:
     """The run file of one data folder."""
 

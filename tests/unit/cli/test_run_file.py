@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import psutil
+import pytest
 
 from cli.local.environment import Environment
-from cli.local.run_file import RunFile, present
+from cli.local.processes import LocalError
+from cli.local.run_file import RunFile, present, servers
 
 SERVICES = {"ingress": 9000, "ws_gateway": 9001, "session_worker": 9011}
 
@@ -31,3 +33,15 @@ def test_a_file_that_a_killed_supervisor_left_counts_for_nothing(tmp_path: Path)
 
     assert file.read() is None
     assert present(Environment({"SWITCHYARD_DATA": str(tmp_path)}), {}).ingress_port == 8000
+
+
+def test_a_service_by_hand_uses_the_servers_of_the_running_stack_where_no_setting_names_any(tmp_path: Path) -> None:
+    environment = Environment({"SWITCHYARD_DATA": str(tmp_path), "AMQP_URL": "", "DATABASE_URL": "postgresql://own"})
+    with pytest.raises(LocalError, match="make up"):
+        servers(environment)
+
+    RunFile(tmp_path).write(
+        {"services": SERVICES, "amqp_url": "amqp://embedded", "database_url": "postgresql://embedded"}
+    )
+
+    assert servers(environment) == {"DATABASE_URL": "postgresql://own", "AMQP_URL": "amqp://embedded"}
