@@ -1,4 +1,4 @@
-"""The commands a worker has taken and not begun, and those that wait for their session to be there; no I/O."""
+"""The commands a worker has taken and not begun, and those that wait for their session or sidebar; no I/O."""
 
 import time
 from collections import deque
@@ -17,7 +17,7 @@ SESSION_PATIENCE = 0.6
 
 
 class Inbox:
-    """Hands out batches in the order in which commands came; those for one session never overtake each other.
+    """Hands out batches in the order in which commands came; those for one session or sidebar never overtake each other.
 
     Commands named in `apart` come in batches of nothing else, and never overtake others; others overtake them, so that
     batches are not cut into pieces. A batch holds `at_once` at most.
@@ -57,7 +57,7 @@ class Inbox:
         if self._aside and time.monotonic() >= self._look_again:
             self.put_back(self._aside)
             self._aside.clear()
-        absent = {session_id for item in self._aside for session_id in item.command.session_ids}
+        absent = {each for item in self._aside for each in _subjects(item.command)}
         batch: list[Item] = []
         overtaken: list[Item] = []
         within = 0
@@ -93,9 +93,17 @@ def _differ(one: Command, other: Command, apart: Set[str]) -> bool:
     return one.spec is not other.spec and (one.spec.name in apart or other.spec.name in apart)
 
 
-def _waits(command: Command, absent: Set[str]) -> bool:
-    """Whether a command needs one of these sessions; what a batch holds may, and keeps its place with the others."""
-    return (command.spec.needs_session or command.session_id is None) and not absent.isdisjoint(command.session_ids)
+def _subjects(command: Command) -> set[tuple[str, str]]:
+    """What a command may wait for: the sessions it is about, or a sidebar where it names none."""
+    sidebar_id = getattr(command.data, "sidebar_id", None)
+    if sidebar_id is not None and not command.session_ids:
+        return {("sidebar", sidebar_id)}
+    return {("session", session_id) for session_id in command.session_ids}
+
+
+def _waits(command: Command, absent: Set[tuple[str, str]]) -> bool:
+    """Whether a command needs one of these; what a batch holds may, and keeps its place with the others."""
+    return (command.spec.needs_session or command.session_id is None) and not absent.isdisjoint(_subjects(command))
 
 
 def is_patient(item: Item, now: float) -> bool:

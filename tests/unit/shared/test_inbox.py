@@ -34,6 +34,12 @@ def item(name: str, session_id: str = "s1", *, command: str = "store_memory") ->
     return Item(Delivery(1, False, "e", "k"), decode_command(body))
 
 
+def post(name: str, sidebar_id: str) -> Item:
+    data = {"sidebar_id": sidebar_id, "text": "x"}
+    body = encode_command("post_to_sidebar", data, message_id=name, sender_agent_id="ada")
+    return Item(Delivery(1, False, "e", "k"), decode_command(body))
+
+
 def filled(*items: Item) -> Inbox:
     made = Inbox()
     for each in items:
@@ -71,6 +77,17 @@ def test_the_others_go_on_while_a_session_is_waited_for(clock: Clock) -> None:
     clock.now += 1
     assert names(made.next_batch()) == ["1", "3"]
     assert not made.waits_for_sessions
+
+
+def test_what_is_said_in_a_sidebar_that_is_waited_for_stays_in_its_order(clock: Clock) -> None:
+    made = filled(post("1", "missing"), post("2", "there"))
+    first, _ = made.next_batch()
+    made.set_aside([first])
+    for each in (post("3", "missing"), post("4", "there"), item("5", "missing")):
+        made.add(each)
+    assert names(made.next_batch()) == ["4", "5"]
+    clock.now += 1
+    assert names(made.next_batch()) == ["1", "3"]
 
 
 def test_who_opens_the_session_is_not_kept_waiting_for_it(clock: Clock) -> None:
