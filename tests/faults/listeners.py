@@ -18,8 +18,8 @@ AWAY_SECONDS = (0.0, 0.4)
 class Listener:
     """One client, which goes on at any gateway from the last cursor it has seen, as the documentation says.
 
-    It leaves at random until it is told to stay. `wants`: what it subscribes with; `expected`: the numbers of the
-    events that this matches, in the order of their publication.
+    It stays until it is told to `roam`: then it leaves at random, until `stays` again. `wants`: what it subscribes
+    with; `expected`: the numbers of the events that this matches, in the order of their publication.
     """
 
     def __init__(self, urls: list[str], token: str, wants: dict[str, Any], seed: str) -> None:
@@ -28,7 +28,7 @@ class Listener:
         # The cursors of the events that it has, with their numbers, in the order they came.
         self.heard: dict[int, int] = {}
         self.began = asyncio.Event()
-        self.stays = False
+        self.stays = True
         self.faults: list[str] = []
         self.connections = self.resumed = self.told_gaps = 0
         self._urls = urls
@@ -44,6 +44,10 @@ class Listener:
     def has_all(self) -> bool:
         """Whether it has every event it is to have, or more."""
         return len(self.heard) >= len(self.expected)
+
+    def roam(self) -> None:
+        """Leave now and then from now on."""
+        self.stays = False
 
     async def run(self) -> None:
         """Connect, listen and leave, over and over, until cancelled."""
@@ -64,11 +68,12 @@ class Listener:
         quiet: dict[str, Any] = {"compression": None, "ping_interval": None, "proxy": None, "open_timeout": 10}
         headers = {"Authorization": f"Bearer {self._token}"}
         async with connect(url, additional_headers=headers, close_timeout=1, **quiet) as socket:
-            self._socket, now = socket, asyncio.get_running_loop().time
-            until = now() + self._random.uniform(*KEPT_SECONDS)
+            self._socket = socket
             if not await self._subscribe(socket):
                 return
             self.connections += 1
+            now = asyncio.get_running_loop().time
+            until = now() + self._random.uniform(*KEPT_SECONDS)
             while self.stays or now() < until:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.3):
@@ -136,6 +141,16 @@ class Listener:
 class StreamListener(Listener):
     """The same by an event stream: it has no resume token, and asks again by connecting again."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._leaving: asyncio.Timeout | None = None
+
+    def roam(self) -> None:
+        """Leave now and then from now on."""
+        super().roam()
+        if self._leaving is not None:
+            self._leaving.reschedule(asyncio.get_running_loop().time() + self._random.uniform(*KEPT_SECONDS))
+
     async def _connection(self, url: str) -> None:
         place = {} if self._position is None else {"Last-Event-ID": str(self._position)}
         wanted = {"topics": ",".join(self.wants["topics"]), "mode": self.wants["mode"]}
@@ -144,14 +159,17 @@ class StreamListener(Listener):
                 wanted[name] = json.dumps(self.wants[name])
         headers = {"Authorization": f"Bearer {self._token}", **place}
         at = url.replace("ws://", "http://").replace("/ws", "/events")
+        # Without TLS there is nothing to verify, and no certificates need be read.
         async with (
-            asyncio.timeout(None if self.stays else self._random.uniform(*KEPT_SECONDS)),
-            # Without TLS there is nothing to verify, and no certificates need be read.
             httpx.AsyncClient(headers=headers, timeout=60, verify=False) as http,
-            http.stream("GET", at, params=wanted) as answer,
+            asyncio.timeout(None if self.stays else self._random.uniform(*KEPT_SECONDS)) as self._leaving,
         ):
-            if answer.status_code == 200:
-                await self._listen(answer)
+            try:
+                async with http.stream("GET", at, params=wanted) as answer:
+                    if answer.status_code == 200:
+                        await self._listen(answer)
+            finally:
+                self._leaving = None
 
     async def _listen(self, answer: httpx.Response) -> None:
         async for line in answer.aiter_lines():

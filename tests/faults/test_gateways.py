@@ -203,6 +203,7 @@ async def test_clients_that_come_and_go_miss_nothing_while_gateway_worker_and_br
     async with asyncio.timeout(60):
         for listener in listeners:
             await listener.began.wait()
+            listener.roam()
     publisher = Publisher(site.broker.url, name="tests")
     running = asyncio.ensure_future(publisher.run())
     try:
