@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from services.ingress.access import Access
 from services.ingress.api import make_api
@@ -163,10 +166,18 @@ async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         commands = CommandDoor(access, intake, bodies)
         sources = load(toml, {"GITHUB_WEBHOOK_SECRET": GITHUB_SECRET})
         webhooks = WebhookDoor(sources, access, intake, commands, bodies)
-        api = make_api(commands, access, bodies, gateway_url="ws://127.0.0.1:8001/ws", version="1.2.3")
+
+        @cache
+        def api() -> FastAPI:
+            return make_api(commands, access, bodies, gateway_url="ws://127.0.0.1:8001/ws", version="1.2.3")
+
+        async def api_when_asked(scope: Scope, receive: Receive, send: Send) -> None:
+            """Made by the first request that gets there: it takes 40 ms, and most tests are of the other doors."""
+            await api()(scope, receive, send)
+
         mcp = McpDoor(access, commands, bodies, origins=["https://switchyard.example"], version="1.2.3")
         running.append(asyncio.create_task(mcp.run()))
-        return Doors(Front(api, webhooks, commands, mcp, Metrics(dict)), spool, keys)
+        return Doors(Front(api_when_asked, webhooks, commands, mcp, Metrics(dict)), spool, keys)
 
     yield make
     for task in running:
