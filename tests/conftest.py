@@ -55,7 +55,8 @@ def run_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(run_folder: Path) -> Iterator[Postgres]:
     """The run's PostgreSQL. Shared: tests that stop or kill a server take `make_postgres`."""
-    server = Postgres(run_folder / "postgres")
+    # Nobody crashes this one, so nothing needs to be on the disk.
+    server = Postgres(run_folder / "postgres", settings={"fsync": "off"})
     server.start()
     yield server
     server.stop("immediate")
