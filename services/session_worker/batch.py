@@ -3,7 +3,7 @@
 The one module that runs the handlers and queries of other workers (docs/decisions/0006-batch-runs-every-handler.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.memory_worker.handlers import BATCH_HANDLERS as MEMORY_BATCH_HANDLERS
 from services.memory_worker.handlers import HANDLERS as MEMORY_HANDLERS
@@ -22,11 +22,14 @@ from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing, Und
 from shared.bus.sharing import Sharing
 from shared.database import Transaction, savepoint
 from shared.errors import Rejected, invalid
-from shared.messages import Command, JsonText, encode
+from shared.messages import Command, Event, JsonText, encode
 from shared.messages.batch import Batch, commands_within, refused_at
+from shared.messages.sidebar import MentionRoute
 
 # What the results of one batch may take: they are kept for a day, for a repetition.
 MAX_RESULTS_BYTES = 8_000_000
+# How often its commands may mention somebody: each time is an event of its own, with the text, in one record.
+MAX_MENTIONS = 1_000
 
 _HANDLERS: Mapping[str, Handler] = {**SESSION_HANDLERS, **MEMORY_HANDLERS, **TASK_HANDLERS}
 _BATCH_HANDLERS: Mapping[str, BatchHandler] = {
@@ -62,9 +65,10 @@ async def batch(tx: Transaction, command: Command, of_all: Mapping[str, Handler]
             results = encode([reply.result for reply in replies])
             if len(results) > MAX_RESULTS_BYTES:
                 raise _too_large(len(results))
+            events = [event for reply in replies for event in reply.events]
+            _check_mentions(events)
     except Undone as undone:
         raise _told(undone, parts[undone.index]) from None
-    events = [event for reply in replies for event in reply.events]
     for event in events:
         event.__dict__["correlation_id"] = command.message_id
     return Reply({"results": JsonText(results)}, events, parts=list(zip(parts, replies, strict=True)), stamped=True)
@@ -103,6 +107,18 @@ def _too_large(size: int) -> Rejected:
     return Rejected(
         "too_large", f"the results would take {size} bytes, and may take {MAX_RESULTS_BYTES}; ask for less in a batch"
     )
+
+
+def _check_mentions(events: Sequence[Event]) -> None:
+    mentions = sum(isinstance(event, MentionRoute) for event in events)
+    if mentions > MAX_MENTIONS:
+        raise Rejected(
+            "too_large",
+            f"the commands of this batch mention agents {mentions} times, and may do so {MAX_MENTIONS} times; send "
+            "fewer of them at once",
+            mentions=mentions,
+            limit=MAX_MENTIONS,
+        )
 
 
 def _told(undone: Undone, part: Command) -> Rejected | SessionMissing:

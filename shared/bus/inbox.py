@@ -17,7 +17,7 @@ SESSION_PATIENCE = 0.6
 
 
 class Inbox:
-    """Hands out batches in the order in which commands came; those for one session or sidebar never overtake each other.
+    """Hands out commands in batches, as they came; those for one session or one sidebar never overtake each other.
 
     Commands named in `apart` come in batches of nothing else, and never overtake others; others overtake them, so that
     batches are not cut into pieces. A batch holds `at_once` at most.

@@ -243,3 +243,15 @@ def test_results_that_would_be_too_large_are_refused(module_worker: SessionWorke
     module_worker.do("batch", commands=[memory(session_id, "big", "x" * 900_000)])
     error = module_worker.do("batch", commands=[part("retrieve_memory", session_id=session_id, key="big")] * 10)
     assert (error["code"], error["details"]["index"]) == ("too_large", 8)
+
+
+def test_a_batch_mentions_agents_a_bounded_number_of_times(module_worker: SessionWorker, session_id: str) -> None:
+    people = [f"agent{n}" for n in range(99)]
+    sidebar = module_worker.do(
+        "spawn_sidebar", session_id=session_id, participants=["ada", *people], task_description="t"
+    )["sidebar"]["sidebar_id"]
+    everyone = part("post_to_sidebar", sidebar_id=sidebar, text=" ".join(f"@{each}" for each in people))
+    error = module_worker.do("batch", commands=[everyone] * 11)
+    assert (error["code"], error["details"]) == ("too_large", {"mentions": 1089, "limit": 1000})
+    assert module_worker.ask("get_sidebar", sidebar_id=sidebar)["sidebar"]["exchange_count"] == 0
+    assert len(module_worker.do("batch", commands=[everyone] * 10)["results"]) == 10
