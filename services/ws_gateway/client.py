@@ -245,7 +245,7 @@ class Client:
 
     def said(self, text: bytes) -> None:
         """A whole text message has come."""
-        if self._entrance.keeps(text):
+        if self.closing or self._entrance.keeps(text):
             return
         self.received += 1
         self.gateway.metrics.messages_in += 1
@@ -267,9 +267,14 @@ class Client:
                 self._heard.forget_status()
             tell_refused(self.identity, rejected, address=self.address, frame=type(request).__name__)
             named = request.message_id if request else rejected.details.pop("message_id", None)
+            if rejected.code == "rate_limited":
+                self._heard.forget(named)
             self.send(error(rejected, named))
+        self.was_answered()
+
+    def was_answered(self) -> None:
+        """Who asks without reading the answers is not heard until it has read them: they would pile up."""
         if self.connection.paused and not self._held and not self.closing:
-            # It asks without reading the answers: they would pile up, so it is not heard until it has read them.
             self._held = True
             self._link.hold(held=True)
 
@@ -307,7 +312,6 @@ class Client:
         if request.message_id is None:
             raise Rejected("invalid", "a command needs a `message_id`, by which its answer is known")
         if self._commands >= COMMANDS_IN_FLIGHT:
-            self._heard.forget(request.message_id)
             raise Rejected("rate_limited", f"{COMMANDS_IN_FLIGHT} commands are under way; wait for an answer")
         self._commands += 1
         self.spawn(self._command(identity, request, request.message_id, text))

@@ -22,10 +22,13 @@ from services.ws_gateway.stream.intake import Intake
 from services.ws_gateway.wire.wires import Wires
 from shared.auth import Caller
 from shared.key_ring import KeyRing
+from shared.logs import get_logger
 
 RESTART = 1012
 RESUMED_ELSEWHERE = "resumed elsewhere"
 REVOKED = "the key that asked for this token was revoked"
+
+log = get_logger()
 
 
 class Gateway:
@@ -197,10 +200,11 @@ class Gateway:
     def beat(self) -> None:
         """Ping those whose turn it is; to be called once a second."""
         self._turn = (self._turn + 1) % len(self._beats)
-        for client in list(self._beats[self._turn]):
-            client.beat()
-        for act in self.on_beat:
-            act()
+        for act in (*(client.beat for client in self._beats[self._turn]), *self.on_beat):
+            try:
+                act()
+            except Exception:  # (one that fails must not stop the others, nor the gateway)
+                log.exception("beat_failed")
 
     def tell(self, frame: bytes) -> None:
         """Write a frame of the gateway's own to everyone who has shown who it is."""

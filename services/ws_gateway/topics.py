@@ -147,4 +147,8 @@ def _ask(client: "Client", request: Request, claims: list[Claim], taste: Interes
             **in_force, **client.gateway.resumption.told(client, request, topics, taste.mode), **named,
         )  # fmt: skip
 
-    client.reader.ask(claims, taste, answer, lambda rejected: error(rejected, request.message_id))
+    def fail(rejected: Rejected) -> bytes:
+        client.forget(request.message_id)
+        return error(rejected, request.message_id)
+
+    client.reader.ask(claims, taste, answer, fail)

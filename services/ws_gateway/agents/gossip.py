@@ -139,8 +139,9 @@ class Gossip:
                 continue
             try:
                 page = _PAGE.decode(await self._query("list_presences", {"after": after}))
-            except Rejected as rejected:
-                log.error("presences_refused", reason=rejected.message)
+            except (Rejected, msgspec.MsgspecError) as fault:
+                # The latter: an answer of a worker of another version.
+                log.error("presences_refused", reason=str(fault))
                 self._recalled = True
             except (BusError, TimeoutError) as fault:
                 log.debug("presences_unknown", reason=str(fault) or "no answer")

@@ -8,7 +8,7 @@ has too many of them. The gateway with the lowest id among those alive tells; do
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Work(NamedTuple):
 class _Event(msgspec.Struct):
     agent_id: str
     message_id: str
-    status: str
+    status: Status | Literal["offline"]
     current_context: str = ""
     active_sidebars: tuple[str, ...] = ()
     specialties: tuple[str, ...] = ()

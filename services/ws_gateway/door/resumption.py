@@ -222,6 +222,8 @@ class Resumption:
         """Use a token and answer the frame that showed it."""
         try:
             await self.use(client, identity, sealed)
+            if client.closing:
+                return
             client.tells_resumed = sealed.connection_id
             _subscribe(client, identity, request, sealed.wants)
         except Rejected as rejected:

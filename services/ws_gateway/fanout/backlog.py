@@ -32,6 +32,7 @@ class Backlog:
     __slots__ = (
         "_bytes",
         "_count",
+        "_firsts",
         "_lanes",
         "_lost_first",
         "_lost_last",
@@ -47,6 +48,8 @@ class Backlog:
         # There are none while nothing waits: most connections never need them, and an empty deque is 600 bytes.
         self._lanes: tuple[deque[Frame], ...] = ()
         self._count = self._bytes = 0
+        # Of those that stand for others, the first cursor of each.
+        self._firsts: list[int] = []
         # Cursors of the first and last event dropped since the client was last told.
         self._lost_first = self._lost_last = -1
         self.dropped = 0
@@ -67,7 +70,7 @@ class Backlog:
     @property
     def oldest(self) -> int | None:
         """The first cursor of all that waits, is owed, or was dropped and not told yet; None: there is none."""
-        cursors = [lane[0].cursor for lane in self._lanes if lane]
+        cursors = [*self._firsts, *(lane[0].cursor for lane in self._lanes if lane)]
         if self._lost_last >= 0:
             cursors.append(self._lost_first)
         if self.owed is not None:
@@ -80,6 +83,8 @@ class Backlog:
         lanes[frame.rank].append(frame)
         self._count += 1
         self._bytes += len(frame.data)
+        if isinstance(frame, Merged):
+            self._firsts.append(frame.first)
         while self._count > self.max_events or (self._bytes > self._max_bytes and self._count > 1):
             lane = next(lane for lane in reversed(lanes) if lane)
             if lane is lanes[CRITICAL]:
@@ -90,9 +95,14 @@ class Backlog:
         self._lanes = tuple(deque() for _ in PRIORITIES)
         return self._lanes
 
-    def _drop(self, frame: Frame) -> None:
+    def _let_go(self, frame: Frame) -> None:
         self._count -= 1
         self._bytes -= len(frame.data)
+        if isinstance(frame, Merged):
+            self._firsts.remove(frame.first)
+
+    def _drop(self, frame: Frame) -> None:
+        self._let_go(frame)
         self.dropped += 1
         self._lose(frame.cursor)
         if isinstance(frame, Merged):
@@ -119,11 +129,10 @@ class Backlog:
         for rank, lane in enumerate(self._lanes):
             while lane and size < DRAIN_BYTES:
                 frame = lane.popleft()
-                self._count -= 1
-                self._bytes -= len(frame.data)
-                oldest = min((other[0].cursor for other in self._lanes[rank + 1 :] if other), default=frame.cursor)
-                if self.owed is not None:
-                    oldest = min(oldest, self.owed)
+                self._let_go(frame)
+                waiting = [other[0].cursor for other in self._lanes[rank + 1 :] if other]
+                owed = () if self.owed is None else (self.owed,)
+                oldest = min((*waiting, *self._firsts, *owed), default=frame.cursor)
                 data = frame.data if oldest >= frame.cursor else overtaking(frame, oldest - 1)
                 parts.append(data)
                 size += len(data)
@@ -135,6 +144,7 @@ class Backlog:
         """Forget everything, what was dropped included."""
         self._lanes = ()
         self._count = self._bytes = 0
+        self._firsts = []
         self._lost_first = self._lost_last = -1
 
 
@@ -165,8 +175,7 @@ class Held(Backlog):
                 _, count, first, _ = self._merged.pop(before)
                 count, first, last = count + 1, min(first, before.cursor), before.cursor
                 self._lanes[before.rank].remove(before)
-                self._count -= 1
-                self._bytes -= len(before.data)
+                self._let_go(before)
                 self.coalesced += 1
             self._latest[key] = frame
             self._merged[frame] = key, count, first, last
@@ -214,6 +223,7 @@ class Held(Backlog):
                 owed = min(owed, first)
         self._lanes = ()
         self._count = self._bytes = 0
+        self._firsts = []
         self._latest, self._merged = {}, {}
         if not self:
             self.first = None

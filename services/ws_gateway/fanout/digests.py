@@ -40,17 +40,19 @@ class Digests:
         passed = {pattern: listeners.passed for pattern, listeners in directory.patterns.items() if listeners.passed}
         for pattern in passed:
             directory.patterns[pattern].passed = {}
-        groups = [group for group in directory.groups.values() if group.interest.is_digested]
         until = hub.cursor
-        for group in groups:
+        # Taken from all at once: some are told only later, but of nothing later.
+        groups: list[tuple[Group, dict[str, int]]] = []
+        for group in directory.groups.values():
+            if group.interest.is_digested:
+                groups.append((group, group.passed))
+                group.passed = {}
+        for group, missed in groups:
             if group.interest.is_own:
-                missed: dict[str, int] = {}
                 for pattern in group.interest.topics:
                     if pattern in passed:
                         # What two patterns match was counted for both.
                         missed |= passed[pattern]
-            else:
-                missed, group.passed = group.passed, {}
             if missed:
                 _tell_group(group, missed, given, first, until)
             yield
@@ -61,6 +63,8 @@ def _tell_group(
 ) -> None:
     for_all: bytes | None = None
     for connection in group.members:
+        if connection.paused:
+            continue  # it has enough to read
         theirs = given.get(connection)
         if theirs:
             rest = Counter(missed)

@@ -119,7 +119,7 @@ class Measures:
 def _observe_age(histogram: Histogram, frame: Frame) -> None:
     try:
         sent = _STAMPED.decode(frame.text).timestamp.timestamp()
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):
         return  # a program of somebody's own, which writes its timestamps in another way or not at all
     # Clocks of other machines may be ahead.
     histogram.observe(max(0.0, time.time() - sent))

@@ -93,8 +93,7 @@ class Intake:
                     continue
                 ids[frame.message_id] = None
             if frame.type in self._watchers:
-                for look in self._watchers[frame.type]:
-                    look(frame)
+                _show(frame, self._watchers[frame.type])
             if frame.type in STATUS_TYPES and self._statuses.is_repeated(frame):
                 self._metrics.repeated.inc()
                 continue
@@ -102,10 +101,25 @@ class Intake:
         while len(ids) > REMEMBERED_IDS:
             ids.popitem(last=False)
         if frames:
-            hub.publish(frames)
-            for tell in self.on_written:
-                tell(frames[-1])
+            self._hand_out(frames)
+            _show(frames[-1], self.on_written)
         hub.cursor = max(hub.cursor, base + events[-1].offset)
         self.taken += len(events)
         self._metrics.events_in.inc(len(events))
         self._metrics.fan_out.observe(time.perf_counter() - began)
+
+    def _hand_out(self, frames: list[Frame]) -> None:
+        try:
+            self._hub.publish(frames)
+        except Exception:  # (a mistake of ours: nobody can say who got what, but all can ask for it again)
+            log.exception("events_not_handed_out", first=frames[0].cursor, last=frames[-1].cursor)
+            self._hub.tell_gap(frames[0].cursor, frames[-1].cursor, "backpressure")
+
+
+def _show(frame: Frame, lookers: list[Callable[[Frame], None]]) -> None:
+    """Have an event looked at; whoever fails at it must not keep it, and what came with it, from the others."""
+    for look in lookers:
+        try:
+            look(frame)
+        except Exception:
+            log.exception("event_look_failed", cursor=frame.cursor, type=frame.type)

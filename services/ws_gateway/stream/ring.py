@@ -16,7 +16,7 @@ class Ring:
         self._cursors: list[int] = []
         # Where the ring begins in the lists; what lies before it has been evicted, and is cut off now and then.
         self._head = 0
-        self._bytes = 0
+        self._bytes = self._evicted_bytes = 0
         self.floor = floor
         # What it has been given ever: events, and their bytes.
         self.events_ever = self.bytes_ever = 0
@@ -31,7 +31,7 @@ class Ring:
 
     def clear(self, floor: int) -> None:
         """Forget everything; events after `floor` follow."""
-        self._frames, self._cursors, self._head, self._bytes = [], [], 0, 0
+        self._frames, self._cursors, self._head, self._bytes, self._evicted_bytes = [], [], 0, 0, 0
         self.floor = floor
 
     def extend(self, frames: Sequence[Frame]) -> None:
@@ -46,12 +46,13 @@ class Ring:
         while (end - head > self._max_events or self._bytes > self._max_bytes) and end > head:
             evicted = self._frames[head]
             self._bytes -= len(evicted.data)
+            self._evicted_bytes += len(evicted.data)
             self.floor = evicted.cursor
             head += 1
         self._head = head
-        if head > 1024 and head > end // 4:
+        if (head > 1024 and head > end // 4) or self._evicted_bytes > self._max_bytes // 4:
             del self._frames[:head], self._cursors[:head]
-            self._head = 0
+            self._head = self._evicted_bytes = 0
 
     def covers(self, cursor: int) -> bool:
         """Whether everything after the cursor is here."""

@@ -104,3 +104,16 @@ def test_what_is_owed_elsewhere_is_overtaken_by_what_waits() -> None:
     for cursor in (4, 7):
         backlog.add(event(cursor))
     assert [(frame["cursor"], frame.get("since")) for frame in drained(backlog)] == [(4, None), (7, 4)]
+
+
+def test_what_overtakes_one_that_stands_for_others_says_so_from_the_first_of_these() -> None:
+    held, backlog = Held(10), Backlog(10)
+    held.hold(event(1), "k")
+    held.hold(event(2))
+    held.hold(event(3), "k")
+    for frame in [*held.take_all(), event(9, priority="critical")]:
+        backlog.add(frame)
+    assert backlog.oldest == 1
+    told = [(frame["cursor"], frame.get("since")) for frame in drained(backlog)]
+    assert told == [(9, 0), (2, 0), (3, None)]
+    assert backlog.oldest is None

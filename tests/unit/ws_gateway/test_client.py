@@ -1,10 +1,12 @@
 """The life of a client, what it says and what it is answered, with a socket made of lists."""
 
 import asyncio
+import json
 import time
 
 import pytest
 
+from services.ws_gateway.door.entrance import HEARTBEAT_SECONDS
 from services.ws_gateway.gateway import RESTART
 from shared.messages.live import RevokedTokens
 from tests.unit.ws_gateway.house import House, token
@@ -244,3 +246,30 @@ async def test_a_key_for_some_sessions_hears_only_theirs() -> None:
     for topic in ("#", "session.#", "memory.s2.#", "*.s1.#", "webhook.github.push"):
         assert visitor.error("subscribe", topics=["session.s1.#", topic]) == "forbidden"
     assert visitor.say("subscribe", topics=["session.s1.#", "memory.team-7.*"])[0]["type"] == "subscribed"
+
+
+async def test_a_frame_that_could_not_be_met_yet_may_be_sent_again() -> None:
+    house = House(ring=2)
+    house.publish("a", "a", "a", "a")
+    house.broken = True
+    visitor = house.come()
+    for _ in range(2):
+        visitor.client.said(json.dumps({"type": "subscribe", "topics": ["a"], "since": 0, "message_id": "x1"}).encode())
+        (answer,) = await visitor.hear(1)
+        assert (answer["type"], answer.get("code")) == ("error", "unavailable")
+
+
+async def test_one_who_fails_at_a_beat_does_not_stop_the_others() -> None:
+    house = House()
+    visitor = house.come()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    house.gateway.on_beat.insert(0, fail)
+    visitor.client.beat = fail  # type: ignore[method-assign]
+    beats: list[int] = []
+    house.gateway.on_beat.append(lambda: beats.append(1))
+    for _ in range(HEARTBEAT_SECONDS):
+        house.gateway.beat()
+    assert len(beats) == HEARTBEAT_SECONDS

@@ -67,3 +67,14 @@ async def test_a_client_that_was_resumed_at_another_gateway_gives_its_seat_and_o
     gossip._close(Closing(bob.client.id, "bob has an active connection already, at another gateway"))
     assert bob.socket.closed == (4409, "bob has an active connection already, at another gateway")
     house.come("ana")
+
+
+async def test_an_answer_that_can_not_be_read_ends_only_the_asking() -> None:
+    gossip = joined(House())
+
+    async def nonsense(name: str, data: dict[str, object]) -> bytes:
+        return b'{"presences": 5}'
+
+    gossip._query, gossip._told_is_known = nonsense, lambda: True
+    await gossip._recall()
+    assert gossip._recalled

@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from services.ws_gateway.fanout.hub import Hub
 from services.ws_gateway.fanout.interest import Interest
 from services.ws_gateway.metrics import Metrics
+from services.ws_gateway.stream.frames import Frame
 from services.ws_gateway.stream.intake import Epoch, Intake
 from services.ws_gateway.stream.ring import Ring
 from shared.bus.tail import StreamEvent
@@ -105,3 +107,28 @@ def test_a_status_told_again_is_left_out_but_looked_at() -> None:
     assert [frame["cursor"] for frame in bench.wire.frames()] == [100, 102]
     assert seen == [100, 101, 102]
     assert bench.metric("repeated_statuses_total") == 1
+
+
+def fail(frame: Frame) -> None:
+    raise ZeroDivisionError
+
+
+def test_whoever_looks_at_an_event_and_fails_does_not_hold_it_up() -> None:
+    bench = Bench()
+    bench.intake.watch("test", fail)
+    bench.intake.on_written.append(fail)
+    bench.take((0, "m0"), (1, "m1"))
+    bench.take((2, "m2"))
+    assert bench.wire.cursors() == [100, 101, 102]
+    assert bench.metric("events_in_total") == 3
+
+
+def test_events_that_could_not_be_handed_out_are_told_as_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.take((0, "m0"))
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.hub.directory, "find", fail)
+        bench.hub.directory.found.clear()
+        bench.take((1, "m1"), (2, "m2"))
+    bench.take((3, "m3"))
+    assert (bench.wire.cursors(), bench.wire.gaps()) == ([100, 103], [(101, 102, "backpressure")])

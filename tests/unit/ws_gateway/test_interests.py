@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.ws_gateway.fanout import digests as digests_module
 from services.ws_gateway.fanout.digests import BEATS, Digests
 from services.ws_gateway.fanout.filters import FocusFilter, read_focus
 from services.ws_gateway.fanout.hub import Connection, Hub
@@ -288,3 +289,29 @@ def test_who_was_given_some_is_told_of_the_rest_alone() -> None:
     hub.publish([made(4, "a", exchange={"mentions": ["ana"]})])
     after_ten_beats(digest)
     assert [len(digests(wire)) for wire in (ana, bo)] == [0, 1]
+
+
+def test_a_digest_counts_no_more_than_happened_up_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests_module, "AT_ONCE", 1)
+    hub = new_hub()
+    digest = Digests(hub)
+    wires = [heard(hub, "ana", Interest(frozenset({"a"}), "focused", FocusFilter(words=frozenset({w})))) for w in "bc"]
+    hub.publish([made(1, "a")])
+    after_ten_beats(digest)
+    hub.publish([made(2, "a")])
+    for _ in range(BEATS):
+        digest.beat()
+    told = [[(each["from"], each["to"], each["events"]) for each in digests(wire)] for wire in wires]
+    assert told == [[(0, 1, 1), (2, 2, 1)], [(0, 1, 1)]]
+    digest.beat()
+    assert [(each["from"], each["to"], each["events"]) for each in digests(wires[1])] == [(2, 2, 1)]
+
+
+def test_who_reads_too_slowly_is_not_sent_digests_on_top() -> None:
+    hub = new_hub()
+    digest = Digests(hub)
+    wire = heard(hub, "ana", Interest(frozenset({"a"}), "focused", FocusFilter(words=frozenset({"b"}))))
+    hub.pause(wire.connection)
+    hub.publish([made(1, "a")])
+    after_ten_beats(digest)
+    assert digests(wire) == []

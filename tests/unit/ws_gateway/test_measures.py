@@ -61,7 +61,11 @@ async def test_what_happened_before_the_start_is_not_measured() -> None:
     assert measured.value("lane_broadcasts_total", lane="critical_failure") == 2
 
 
-@pytest.mark.parametrize("timestamp", ["yesterday", 5, None], ids=["a word", "a number", "nothing"])
+@pytest.mark.parametrize(
+    "timestamp",
+    ["yesterday", 5, None, "0001-01-01T00:00:00"],
+    ids=["a word", "a number", "nothing", "before all time"],
+)
 async def test_an_event_that_does_not_say_when_it_was_made_is_not_measured(timestamp: object) -> None:
     measured = Measured()
     measured.take("test", timestamp=timestamp)

@@ -1,9 +1,12 @@
 """Presence across gateways: who sees whom, what is told, once, and which connections are one too many."""
 
+import json
+
 import pytest
 
 from services.ws_gateway.agents.bulletins import Beat, decode, encode
 from services.ws_gateway.agents.telling import REMEMBERED_AGENTS, Tellings
+from services.ws_gateway.stream.frames import event_frame
 from tests.unit.ws_gateway.town import Town
 
 
@@ -338,3 +341,13 @@ def test_what_was_told_of_the_gone_is_forgotten_in_the_end() -> None:
 def test_a_message_travels_as_it_is() -> None:
     beat = Beat(gateway_id="a", incarnation=2, version=7, may_tell=True, void=[("b", 1)])
     assert decode(encode(beat)) == beat
+
+
+def test_a_status_that_there_is_not_does_no_harm(town: Town) -> None:
+    body = {"type": "agent_presence", "message_id": "m", "agent_id": "ana", "status": "dancing"}
+    for gateway in town.gateways.values():
+        gateway.presence.look(event_frame(1, "agent.ana.presence", json.dumps(body).encode()))
+    town.come("ana", "a")
+    town.pass_time(1)
+    assert all(gateway.view == town.truth for gateway in town.gateways.values())
+    assert town.told("ana") == ["online"]

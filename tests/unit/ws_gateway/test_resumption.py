@@ -1,5 +1,6 @@
 """Resume tokens: what they hold, who may use them, and what is told of those that are not honoured."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from services.ws_gateway.door.resumption import Seal, Wants, WrongToken
 from shared.errors import Rejected, Unavailable
 from shared.messages.live import SecurityAlert
 from tests.unit.ws_gateway.house import SECRET, House, Visitor, token
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
@@ -97,12 +99,16 @@ class Worker:
     def __init__(self) -> None:
         self.used: dict[str, tuple[str, str]] = {}
         self.fault: Exception | None = None
+        # When it has time for it.
+        self.until: asyncio.Event | None = None
         self.told: list[SecurityAlert] = []
         self.acts: list[dict[str, Any]] = []
 
     async def use(self, connection_id: str, agent_id: str, resumed_as: str, message_id: str) -> None:
         if self.fault:
             raise self.fault
+        if self.until:
+            await self.until.wait()
         if self.used.setdefault(connection_id, (agent_id, message_id)) != (agent_id, message_id):
             raise Rejected("conflict", "it was resumed before")
 
@@ -338,3 +344,38 @@ async def test_too_much_said_before_being_let_in_ends_the_connection(house: Hous
         new.client.said(b"x" * 60_000)
     assert new.socket.closed is not None
     assert new.socket.closed[0] == 4401
+
+
+@pytest.mark.parametrize("fields", [{}, {"topics": ["b"]}], ids=["resume", "subscribe"])
+async def test_a_connection_that_is_being_closed_goes_on_with_nothing(
+    house: House, worker: Worker, fields: dict[str, Any]
+) -> None:
+    text = await leave(house.come())
+    visitor, noted = house.come(), asyncio.Event()
+    worker.until = noted
+    visitor.say("subscribe" if fields else "resume", resume_token=text, **fields)
+    await asyncio.sleep(0)
+    visitor.client.close(4429, "flooding")
+    written: list[bytes] = []
+    visitor.client.connection.write = written.append
+    noted.set()
+    await eventually_async(lambda: _is(worker.used), because="the token is used")
+    await asyncio.sleep(0)
+    visitor.client.gone(1006)
+    assert (written, house.hub.directory.groups, house.hub.by_agent) == ([], {}, {})
+
+
+async def _is(what: object) -> bool:
+    return bool(what)
+
+
+async def test_who_was_turned_away_is_not_heard_any_more(house: House, worker: Worker) -> None:
+    text = await leave(house.come())
+    sitting = house.come()
+    visitor = house.enter()
+    visitor.say("authenticate", token=token(), resume_token=text)
+    visitor.say("authenticate", token=token(permission="observer"))
+    await eventually_async(lambda: _is(visitor.socket.closed), because="the seat is taken")
+    visitor.client.gone(4409)
+    sitting.client.gone(1000)
+    assert (house.hub.by_agent, house.gateway.places.total) == ({}, 0)

@@ -60,3 +60,10 @@ def test_the_last_matching_event_is_found() -> None:
     ring.clear(10)
     assert ring.last(lambda frame: frame.routing_key == "a") is None
     assert (ring.floor, len(ring), ring.bytes) == (10, 0, 0)
+
+
+def test_what_was_evicted_is_let_go_of() -> None:
+    ring = Ring(1000, 10_000)
+    for cursor in range(100):
+        ring.extend([event(cursor, size=5_000)])
+    assert sum(len(frame.data) for frame in ring._frames) <= 12_500
