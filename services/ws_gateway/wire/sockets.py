@@ -91,6 +91,7 @@ class Socket(WSListener):
             return
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
+            client.was_answered()
         elif kind == WSMsgType.PONG:
             client.ponged(frame.get_payload_as_bytes())
         elif (kind == WSMsgType.CONTINUATION) != bool(self._parts):
