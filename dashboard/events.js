@@ -1,5 +1,6 @@
 // What an event frame says at a glance: its area, topic, subject and a one-line summary.
 
+import { LIVE_SUMMARIES, LIVE_TYPES, LIVE_WORDS } from "./live_events.js";
 import { count, parse } from "./times.js";
 import { webhookSummary } from "./webhooks.js";
 
@@ -10,7 +11,7 @@ export const KNOWN_TYPES = [
   "agent_spawned", "agent_completed", "artifact_added", "memory_update", "memory_forgotten",
   "task_created", "task_ready", "task_claimed", "task_started", "task_requeued", "task_retrying", "task_completed",
   "task_failed", "task_cancelled", "task_dead", "agent_registered", "webhook", "llm_conversation_insight",
-  "dead_letter_added", "key_changed",
+  "dead_letter_added", "key_changed", ...LIVE_TYPES,
 ];
 
 const ENVELOPE = new Set([
@@ -29,6 +30,7 @@ const AREAS = [
 export const areaOf = (type) => AREAS.find(([prefix]) => type.startsWith(prefix))?.[1] ?? "system";
 
 const LAST_WORDS = {
+  ...LIVE_WORDS,
   memory_update: "updated", conversation_chunk_added: "chunk", llm_conversation_insight: "insight",
   dead_letter_added: "dead_letter", event_log_recreated: "event_log", action_logged: "action",
   response_logged: "response", state_updated: "state", artifact_added: "artifact", goal_added: "goal_added",
@@ -41,6 +43,7 @@ export function topicOf(event) {
   const word = (id) => (id == null ? "none" : String(id).replace(/[.*# ]/g, "_"));
   const area = areaOf(event.type);
   if (area === "webhook") return `webhook.${word(event.source)}.${word(event.event)}`;
+  if (event.type === "mention_route") return `agent.${word(event.agent_id)}.mentioned`;
   if (area === "system") return `system.${LAST_WORDS[event.type] ?? event.type}`;
   const root = TOPIC_ROOTS[area] ?? area;
   const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id ?? event.name : event.session_id;
@@ -65,6 +68,7 @@ const SUBJECTS = {
 };
 
 const SUMMARIES = {
+  ...LIVE_SUMMARIES,
   session_created: ({ session: s }) => join(" · ", s.title || "untitled", plural(s.participants?.length, "participant"), listed(s.participants)),
   session_paused: (e) => e.reason || "paused",
   session_resumed: (e) => e.reason || "resumed",

@@ -21,13 +21,16 @@ export function Exchange({ exchange, own }) {
         ${origin && origin !== own && html`<button type="button" class="only" onClick=${() => show("sidebars", origin)}>said in <span class="mono">${origin}</span></button>`}
         <time class="mono" datetime=${created} title=${absolute(at)}>${clock(at).replace(/\.\d+$/, "")}</time>
       </p>
-      <p class="exchange-text">${marked(text, mentions ?? [])}</p>
+      <p class="exchange-text">${marked(kind === "post" ? text : tight(text), mentions ?? [])}</p>
       ${hasRefs(refs) && html`<p class="refs mono">${Object.entries(refs).map(([name, value]) => html`
         <span key=${name}><b>${name}</b> ${typeof value === "string" ? value : JSON.stringify(value)}</span>
       `)}</p>`}
     </li>
   `;
 }
+
+// What a test has shown, or a merge has brought, is put together of paragraphs that are a line each.
+const tight = (text) => text.replaceAll("\n\n", "\n");
 
 const hasRefs = (refs) => refs !== null && typeof refs === "object" && Object.keys(refs).length > 0;
 

@@ -36,14 +36,14 @@ function Agent({ agent, at }) {
     <tr data-agent=${id} data-presence=${status}>
       <th scope="row"><span class="presence-dot" aria-hidden="true"></span><span class="cut" title=${id}>${id}</span><${Kind} kind=${kind} id=${id} /></th>
       <td data-label="Status">${status}</td>
-      <td class="doing" data-label="Doing"><span class="cut" title=${doing}>${doing || html`<span class="none">–</span>`}</span></td>
-      <td data-label="Good at"><span class="cut" title=${specialties.join(", ")}>${specialties.join(", ") || html`<span class="none">–</span>`}</span></td>
+      <td class="wordy" data-label="Doing"><span class="cut" title=${doing}>${doing || html`<span class="none">–</span>`}</span></td>
+      <td class="wordy" data-label="Good at"><span class="cut" title=${specialties.join(", ")}>${specialties.join(", ") || html`<span class="none">–</span>`}</span></td>
       <td class="n" data-label="Load">
         ${sidebars.length > 0
           ? html`<button type="button" class="only" title="In ${sidebars.join(", ")}" onClick=${() => show("sidebars", sidebars[0])}>${count(load)}</button>`
           : count(load)}
       </td>
-      <td data-label="Readiness"><${Meter} value=${agent.readiness} label="Readiness" /></td>
+      <td data-label="Readiness"><${Meter} value=${agent.readiness} label="Readiness" plain /></td>
       <td class="n" data-label="Here for" title="Since ${absolute(since)}, at ${agent.gateway_id}">${duration((at - since) / 1000)}</td>
     </tr>
   `;

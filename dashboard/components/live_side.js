@@ -54,13 +54,13 @@ export function Sidebars({ figures }) {
     ["merged", count(stats.merged)],
     ["with success", rate == null ? "–" : `${Math.round(rate * 100)} %`],
     ["forked", count(stats.forked)],
-    ["half live for", duration(stats.lifespan_s_p50 ?? NaN)],
+    ["median life", duration(stats.lifespan_s_p50 ?? NaN)],
   ];
   return html`
     <section class="panel" aria-labelledby="sidebar-figures-head">
       <h2 id="sidebar-figures-head">Sidebars <span class="panel-more">last ${stats.hours} h</span></h2>
       <div class="gateway">
-        <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+        <dl>${facts.map(([name, value]) => html`<div key=${name} data-figure=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
         <button type="button" class="only" onClick=${() => show("sidebars", "")}>All sidebars</button>
       </div>
     </section>

@@ -80,7 +80,7 @@ function Figures({ state }) {
   const working = agents.filter(({ status }) => status === "working").length;
   const moved = rates.value;
   const figures = [
-    ["Connections", count(total), `${count(gateway.by_kind.agent)} agents, ${count(gateway.by_kind.human)} people here`],
+    ["Connections", count(total), `${count(gateway.by_kind.agent)} of agents, ${count(gateway.by_kind.human)} of people`],
     ["Present", count(agents.length), isAdmin.value ? `${count(working)} working` : "of your own"],
     ["Problems", count(problems.length), `${count(gateway.slow)} slow`, problems.length ? "poor" : "good"],
     ["Events in", moved ? html`${perSecond(moved.in)}<small>/s</small>` : "–", `${count(gateway.events_in)} in all`],

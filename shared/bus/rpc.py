@@ -69,10 +69,15 @@ class Rpc:
             if reply.done() and not reply.cancelled():
                 reply.exception()  # looked at, or asyncio complains when it came while the confirm was waited for
 
-    async def query(self, name: str, data: dict[str, Any], *, sender: str, wait: float = 5.0) -> JsonText:
-        """Ask a reading command; returns its result. Raises `Rejected`, `Unavailable` or TimeoutError."""
+    async def query(
+        self, name: str, data: dict[str, Any], *, sender: str, wait: float = 5.0, by_admin: bool = False
+    ) -> JsonText:
+        """Ask a reading command; returns its result. Raises `Rejected`, `Unavailable` or TimeoutError.
+
+        `by_admin`: the answer is for admins alone.
+        """
         message_id = new_id()
-        body = encode_command(name, data, message_id=message_id, sender_agent_id=sender)
+        body = encode_command(name, data, message_id=message_id, sender_agent_id=sender, by_admin=by_admin)
         reply = slices(await self.request(spec_of(name), body, message_id=message_id, wait=wait))
         if reply["ok"] == b"true":
             return JsonText(reply["result"])

@@ -91,10 +91,12 @@ def test_waits_between_tries_double_up_to_half_a_minute_and_differ(call: Call) -
 
 @pytest.mark.parametrize("type", sorted(EVENTS))
 def test_the_topic_shown_for_an_event_is_the_one_it_is_published_under(call: Call, type: str) -> None:
-    fields = {"session_id": "s 1.2#*", "source": "git.hub", "event": "push", "name": "a.b"}
+    ids = {"session_id": "s 1.2#*", "sidebar_id": "aside.1", "agent_id": "ada.l"}
+    fields = {**ids, "source": "git.hub", "event": "push", "name": "a.b"}
     kind = EVENTS[type]
-    event = kind.model_construct(**{name: value for name, value in fields.items() if name in kind.model_fields})
-    assert call("events", "(event) => m.topicOf(event)", {"type": type, **fields}) == event.routing_key()
+    given = {name: value for name, value in fields.items() if name in kind.model_fields}
+    event = kind.model_construct(**given)
+    assert call("events", "(event) => m.topicOf(event)", {"type": type, **given}) == event.routing_key()
 
 
 @pytest.mark.parametrize("type", [*sorted(EVENTS), "never_heard_of", ""])
