@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.screen import fail, out
 from cli.tables import Column, print_table, screen_width
 from shared.messages import COMMANDS, CommandSpec, encode
-from shared.messages.envelope import ALIASES
+from shared.messages.commands import ALIASES
 
 PUBLIC = {name: spec for name, spec in COMMANDS.items() if spec.public}
 

@@ -14,7 +14,8 @@ from services.ingress.openapi import document as openapi_document
 from shared import __version__
 from shared.bus import topology
 from shared.messages import COMMANDS, EVENTS, CommandSpec, Event
-from shared.messages.envelope import OPTIONAL, CommandEnvelope
+from shared.messages.commands import CommandEnvelope
+from shared.messages.envelope import OPTIONAL
 
 HERE = Path(__file__).parent
 DESCRIPTION = """\

@@ -13,7 +13,8 @@ import jwt
 from shared.errors import Rejected
 from shared.limits import Bucket
 from shared.messages.batch import Batch, refused_at
-from shared.messages.envelope import CommandData, CommandSpec, Scope
+from shared.messages.commands import CommandData, CommandSpec
+from shared.messages.envelope import Scope
 from shared.reach import Sessions
 from shared.topics import Topics
 

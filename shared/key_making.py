@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.auth import derive_key, hash_key
 from shared.messages.access import CreateKey
-from shared.messages.envelope import CommandSpec
+from shared.messages.commands import CommandSpec
 from shared.messages.json_text import JsonText, encode, slices
 
 

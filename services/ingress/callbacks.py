@@ -7,7 +7,7 @@ from services.ingress.calls import Call
 from shared.errors import Rejected
 from shared.messages import JsonText, encode, new_id, spec_of
 from shared.messages.batch import Batch, refused_at
-from shared.messages.envelope import CommandData
+from shared.messages.commands import CommandData
 from shared.targets import Allowed, target_of
 
 

@@ -22,7 +22,8 @@ from shared.auth import Caller
 from shared.errors import Rejected, invalid
 from shared.messages import CommandSpec, check_json, encode, new_id, spec_of
 from shared.messages.callbacks import CallbackUrl
-from shared.messages.envelope import MAX_HOPS, Id, Priority, Trust, invalid_fields, validate_data
+from shared.messages.commands import validate_data
+from shared.messages.envelope import MAX_HOPS, Id, Priority, Trust, invalid_fields
 from shared.messages.json_text import MAX_DEPTH, MAX_WRAPPED_DEPTH, slices
 from shared.targets import Allowed
 

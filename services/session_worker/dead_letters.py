@@ -14,7 +14,7 @@ from services.session_worker.store.dead_letters import FoundLetter, KeptLetter, 
 from shared.bus.topology import COMMANDS, DEAD_LETTERS
 from shared.errors import Rejected, invalid
 from shared.messages import rfc3339
-from shared.messages.envelope import COMMANDS as DECLARED
+from shared.messages.commands import COMMANDS as DECLARED
 from shared.messages.system import DeadLetter, DeadLetterAdded, WholeDeadLetter
 
 # How much of a body is shown, as it is stored and as text: in a list or an event, and of one letter.

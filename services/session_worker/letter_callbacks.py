@@ -10,7 +10,7 @@ from services.session_worker.store.dead_letters import KeptLetter
 from shared.bus.bodies import MAX_BODY
 from shared.errors import Rejected
 from shared.messages import check_json, encode_command, rfc3339
-from shared.messages.envelope import CommandEnvelope
+from shared.messages.commands import CommandEnvelope
 from shared.messages.json_text import MAX_WRAPPED_DEPTH
 
 _IDS = UUID("0f6a0b0e-54e0-5f0b-8a4e-6b1d3a0c9d11")

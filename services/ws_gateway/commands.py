@@ -17,7 +17,8 @@ from shared.key_ring import KeyRing
 from shared.logs import get_logger
 from shared.messages import CommandSpec, JsonText, encode, encode_command, spec_of
 from shared.messages.batch import Batch, Part
-from shared.messages.envelope import topic_word, validate_data
+from shared.messages.commands import validate_data
+from shared.messages.envelope import topic_word
 from shared.messages.json_text import slices
 from shared.reach import AREAS
 from shared.topics import Topics

@@ -18,17 +18,8 @@ from shared.messages import (  # noqa: F401  (declares the commands)
     task_events,
     transfer,
 )
-from shared.messages.envelope import (
-    COMMANDS,
-    Command,
-    CommandSpec,
-    Event,
-    decode_command,
-    encode_command,
-    new_id,
-    now,
-    spec_of,
-)
+from shared.messages.commands import COMMANDS, Command, CommandSpec, decode_command, encode_command, spec_of
+from shared.messages.envelope import Event, new_id, now
 from shared.messages.json_text import JsonText, check_json, encode, rfc3339
 
 __all__ = [

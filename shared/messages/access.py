@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.messages.envelope import PATTERNS, CommandData, Event, Id, Model, Scope
+from shared.messages.commands import CommandData
+from shared.messages.envelope import PATTERNS, Event, Id, Model, Scope
 from shared.messages.live import RevokedTokens
 from shared.messages.memory import Moment
 from shared.messages.registry import command

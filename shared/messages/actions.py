@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from shared.messages.envelope import CommandData, Event, Id, Model
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Event, Id, Model
 from shared.messages.json_text import JsonText, rfc3339
 from shared.messages.memory import Moment
 from shared.messages.registry import command

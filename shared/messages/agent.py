@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from shared.messages.envelope import CommandData, Event, Id, Label, Model
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Event, Id, Label, Model
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.task import Capabilities

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.messages.envelope import CommandData, Event, Id, Model, Text
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Event, Id, Model, Text
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 

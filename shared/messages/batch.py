@@ -8,7 +8,8 @@ import uuid_utils
 from pydantic import Field, PrivateAttr
 
 from shared.errors import Rejected, invalid
-from shared.messages.envelope import Command, CommandData, CommandSpec, Id, Model, spec_of, validate_data
+from shared.messages.commands import Command, CommandData, CommandSpec, spec_of, validate_data
+from shared.messages.envelope import Id, Model
 from shared.messages.json_text import slices
 from shared.messages.registry import command
 

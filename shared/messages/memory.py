@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.messages.envelope import PATTERNS, CommandData, Event, Id, Label, Model
+from shared.messages.commands import CommandData
+from shared.messages.envelope import PATTERNS, Event, Id, Label, Model
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit

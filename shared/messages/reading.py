@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.messages.envelope import CommandData, Id, Model
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Id, Model
 from shared.messages.memory import Moment
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit, SessionStatus

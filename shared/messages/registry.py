@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from shared.messages.envelope import COMMANDS, CommandData, CommandSpec, Scope
+from shared.messages.commands import COMMANDS, CommandData, CommandSpec
+from shared.messages.envelope import Scope
 from shared.messages.json_text import JsonText
 
 Data = TypeVar("Data", bound=CommandData)

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from shared.messages.envelope import CommandData, Event, Id, Label, Model, Priority, Trust
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Event, Id, Label, Model, Priority, Trust
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from shared.messages.envelope import CommandData, Id, Label, Model, Text
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Id, Label, Model, Text
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit

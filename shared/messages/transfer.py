@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.messages.actions import SentMoment
-from shared.messages.envelope import CommandData, Id, Model, Scope
+from shared.messages.commands import CommandData
+from shared.messages.envelope import Id, Model, Scope
 from shared.messages.json_text import JsonText
 from shared.messages.memory import MemoryType, Tags
 from shared.messages.registry import command

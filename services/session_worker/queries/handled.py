@@ -7,7 +7,7 @@ from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command, JsonText
-from shared.messages.envelope import COMMANDS
+from shared.messages.commands import COMMANDS
 from shared.messages.json_text import slices
 from shared.messages.system import GetCommand
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.messages import new_id
-from shared.messages.envelope import COMMANDS
+from shared.messages.commands import COMMANDS
 
 
 def test_commands_whose_replies_hold_leases_are_confidential():

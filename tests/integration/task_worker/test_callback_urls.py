@@ -1,6 +1,6 @@
 """A callback's URL may hold a secret: only who delegated sees it whole, and still it is called."""
 
-from shared.messages.envelope import COMMANDS
+from shared.messages.commands import COMMANDS
 
 URL = "https://hooks.example.com:8443/done?key=hidden"
 SHOWN = "https://hooks.example.com:8443/…"

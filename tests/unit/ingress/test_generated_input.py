@@ -6,7 +6,7 @@ import pytest
 from services.ingress.bodies import LIMIT
 from shared.errors import Rejected
 from shared.messages import COMMANDS, JsonText, decode_command, encode, encode_command
-from shared.messages.envelope import validate_data
+from shared.messages.commands import validate_data
 from tests.unit.ingress.conftest import Doors
 from tests.unit.ingress.wrong_data import PUBLIC, wrong_data, wrong_text
 

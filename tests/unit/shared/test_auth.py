@@ -13,7 +13,7 @@ from shared.auth import SCOPES, Caller, derive_key, login_code, make_key, sign, 
 from shared.errors import Rejected
 from shared.limits import Bucket
 from shared.messages import encode, spec_of
-from shared.messages.envelope import validate_data
+from shared.messages.commands import validate_data
 from shared.reach import Sessions
 
 SECRET = "a secret of the tests, long enough for HMAC"

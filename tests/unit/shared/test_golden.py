@@ -19,7 +19,7 @@ WRITE = os.environ.get("SWITCHYARD_GOLDEN") == "write"
 
 @pytest.fixture
 def fixed_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.messages.envelope.now", lambda: samples.MOMENT)
+    monkeypatch.setattr("shared.messages.commands.now", lambda: samples.MOMENT)
 
 
 def golden(name: str, text: bytes) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import Rejected
 from shared.messages import COMMANDS, JsonText, encode
-from shared.messages.envelope import validate_data
+from shared.messages.commands import validate_data
 
 LONG_ID = "x" * 256
 WRONG_IDS: list[Any] = [None, "", LONG_ID, "a\nb", 7, ["s1"]]
