@@ -21,6 +21,7 @@ from shared.messages.commands import validate_data
 from shared.messages.envelope import topic_word
 from shared.messages.json_text import slices
 from shared.reach import AREAS
+from shared.telemetry import traceparent_or_new
 from shared.topics import Topics
 
 # The longest a command may take by its own wish (`wait_s` of claim_task), and a little more.
@@ -175,7 +176,7 @@ class Commands:
             caller=identity.caller.name or None,
             by_admin=identity.is_admin,
         )
-        headers = {"traceparent": request.traceparent} if request.traceparent else None
+        headers = {"traceparent": traceparent_or_new(request.traceparent)}
         return await self._rpc.request(
             spec, body, message_id=request.message_id or "", wait=WAIT_SECONDS, headers=headers
         )

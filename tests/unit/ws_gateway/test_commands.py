@@ -18,10 +18,12 @@ from shared.key_ring import KeyRing
 from shared.messages import COMMANDS, CommandSpec, encode, spec_of
 from shared.messages.access import RingKey
 from shared.reach import Sessions
+from shared.telemetry import well_formed
 from shared.topics import Topics
 from tests.unit.ws_gateway.wire import texts
 
 SECRET = "s" * 32
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ANA = Identity("ana", "agent", "active", 9e9)
 
 
@@ -58,7 +60,8 @@ async def test_data_and_result_pass_unchanged_and_the_sender_is_who_is_connected
     answer, settled, frame = await run(
         rpc,
         '{"type":"command","message_id":"c1","command":"create_session","sender_agent_id":"eve","priority":"urgent",'
-        '"hops":3,"traceparent":"00-1-2-01","data":{"session_id":"s1","initial":{"n":1e5,"big":1180591620717411303424}}}',
+        f'"hops":3,"traceparent":"{TRACE}",'
+        '"data":{"session_id":"s1","initial":{"n":1e5,"big":1180591620717411303424}}}',
     )
     assert frame.endswith(b'{"type":"response","correlation_id":"c1","result":{"n":1e400,"session":{"b":1,"a":2}}}')
     assert (answer["type"], settled) == ("response", True)
@@ -67,7 +70,16 @@ async def test_data_and_result_pass_unchanged_and_the_sender_is_who_is_connected
     assert (spec.name, options["message_id"]) == ("create_session", "c1")
     assert (message["sender_agent_id"], message["priority"], message["hops"]) == ("ana", "critical", 3)
     assert b'{"session_id":"s1","initial":{"n":1e5,"big":1180591620717411303424}}' in body
-    assert options["headers"] == {"traceparent": "00-1-2-01"}
+    assert options["headers"] == {"traceparent": TRACE}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("given", ["", ',"traceparent":"00-1-2-01"'], ids=["none", "malformed"])
+async def test_a_command_without_a_trace_context_begins_one(given: str) -> None:
+    rpc = FakeRpc(b'{"ok":true,"result":{}}')
+    await run(rpc, f'{{"type":"command","message_id":"c1","command":"get_session","data":{{"session_id":"s"}}{given}}}')
+    ((_, _, options),) = rpc.sent
+    assert well_formed(options["headers"]["traceparent"])
 
 
 @pytest.mark.anyio
