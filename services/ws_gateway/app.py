@@ -90,9 +90,7 @@ class App:
             limits=settings.limits,
             hub=self.hub,
             intake=self.intake,
-            library=Library(
-                self.hub, Pages(self.hub, self.intake, self._read_stream, self._query, self._read_newest), metrics
-            ),
+            library=Library(self.hub, self._pages(), metrics),
             commands=self.commands,
             ring=self.ring,
             metrics=metrics,
@@ -141,6 +139,10 @@ class App:
         # Without the keys a token of one that was revoked would be let in.
         self.server = Server(self.gateway, self._page, lambda: self.follower.ready and self.ring.loaded)
         self.server.state_page = StatePage(self.gateway, self.status).answer
+
+    def _pages(self) -> Pages:
+        wait = self.follower.wait_connected
+        return Pages(self.hub, self.intake, self._read_stream, self._query, self._read_newest, wait_followed=wait)
 
     def _read_stream(self, after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
         return read_range(self._url, name=NAME, after=after, until=until)

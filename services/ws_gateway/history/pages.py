@@ -13,6 +13,7 @@ from services.ws_gateway.history.replay import Gap, Page
 from services.ws_gateway.stream.frames import Frame, event_frame, recorded_frame
 from services.ws_gateway.stream.intake import Intake
 from shared.bus.tail import StreamEvent
+from shared.errors import BusError
 
 STREAM_PAGE = 2_000
 TABLE_PAGE = 500
@@ -24,8 +25,14 @@ OVERLAP = 500
 ReadStream = Callable[[int, int], AsyncIterator[list[StreamEvent]]]
 # The stream's newest offset.
 ReadNewest = Callable[[], Awaitable[int]]
+# Returns while the stream is followed, so that the intake's epoch is its own. Raises `BusError` or TimeoutError.
+WaitFollowed = Callable[[], Awaitable[None]]
 # Asks the session worker; returns the text of the result.
 Query = Callable[[str, dict[str, Any]], Awaitable[bytes]]
+
+
+async def _at_once() -> None:
+    """Where the stream is always followed."""
 
 
 class _EventLog(msgspec.Struct):
@@ -46,13 +53,20 @@ class Pages:
     """Reads the log piece by piece; every event of it comes in one of the pages, or a gap says that it does not."""
 
     def __init__(
-        self, hub: Hub, intake: Intake, read_stream: ReadStream, query: Query, read_newest: ReadNewest | None = None
+        self,
+        hub: Hub,
+        intake: Intake,
+        read_stream: ReadStream,
+        query: Query,
+        read_newest: ReadNewest | None = None,
+        wait_followed: WaitFollowed = _at_once,
     ) -> None:
         """Without `read_newest` there is nothing in the stream but what the hub has seen."""
         self._hub = hub
         self._intake = intake
         self._read_stream = read_stream
         self._read_newest = read_newest
+        self._wait_followed = wait_followed
         self._looking: asyncio.Future[int] | None = None
         self.query = query
 
@@ -79,6 +93,21 @@ class Pages:
         `topics` are those wanted from there up to `until`; a page may hold others too. Raises `Rejected`, `BusError`
         or TimeoutError when the source can't be read now.
         """
+        while True:
+            # The stream may be made anew at any moment. Who follows it notices, but who reads it does not.
+            await self._wait_followed()
+            epoch = self._intake.epoch
+            try:
+                found = await self._after(position, topics, until)
+                await self._wait_followed()
+            except (BusError, TimeoutError):
+                if self._intake.epoch == epoch:
+                    raise
+            else:
+                if self._intake.epoch == epoch:
+                    return found
+
+    async def _after(self, position: int, topics: frozenset[str], until: int | None) -> tuple[Page, str]:
         base = self._intake.epoch.base
         if self.is_former(position):
             return await self._of_former_epochs(position, topics, min(base - 1, until or base - 1)), "table"

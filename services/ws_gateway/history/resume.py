@@ -143,7 +143,6 @@ class Reader:
             replay = self._replay = Replay(self._hub, self._connection, claims)
         async with AsyncExitStack() as slot:
             page = None
-            former = self._library.pages.is_former(replay.position)
             if not self._hub.ring.covers(replay.position):
                 await slot.enter_async_context(self._library.deep)
                 try:
@@ -151,6 +150,7 @@ class Reader:
                 except (Rejected, BusError, TimeoutError) as fault:
                     self._give_up(fault)
                     return
+            former = self._library.pages.is_former(replay.position)
             whole = missing is None and (page is None or page.missing is None) and not former
             self._settle(recovered=whole, position=missing.first - 1 if missing else replay.position)
             if missing:

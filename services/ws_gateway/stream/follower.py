@@ -8,10 +8,12 @@ import msgspec
 
 from services.ws_gateway.stream.intake import Epoch, Intake
 from shared.bus.tail import StreamEvent, Tail, last_offset
-from shared.errors import BusError, Rejected
+from shared.errors import BusError, Rejected, Unavailable
 from shared.logs import get_logger
 
 RETRY_SECONDS = 0.5
+# How long somebody waits for a stream that was lost from sight, and how often it is looked for.
+AWAY_SECONDS, LOOK_SECONDS = 5.0, 0.05
 # After this long nobody has said that a stream whose offsets went back is a new one: then it lost its end.
 PATIENCE_SECONDS = 30.0
 
@@ -61,6 +63,15 @@ class Follower:
     async def wait_ready(self) -> None:
         """Wait until the ring has been filled."""
         await self._is_filled.wait()
+
+    async def wait_connected(self) -> None:
+        """Wait until events come in; then the intake's epoch is the stream's. Raises `Unavailable` after a while."""
+        try:
+            async with asyncio.timeout(AWAY_SECONDS):
+                while not self.connected:  # noqa: ASYNC110 (the tail tells nobody)
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            raise Unavailable("the event stream is away") from None
 
     async def run(self) -> None:
         """Follow until cancelled."""

@@ -14,6 +14,7 @@ from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.stream.intake import Epoch, Intake
 from services.ws_gateway.stream.ring import Ring
 from shared.bus.tail import StreamEvent
+from shared.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -141,3 +142,40 @@ async def test_events_of_a_stream_that_is_no_more_come_from_the_table_and_its_en
     page, source = await log.after(800)
     assert (page.frames, page.until, page.missing) == ([], 999, Gap(801, 999, "epoch"))
     assert not log.pages.is_former(999)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before it is read", "while it is read"])
+async def test_a_stream_made_anew_is_not_taken_for_the_one_that_was_asked_for(before: bool) -> None:
+    log = Log(base=100, oldest=0, newest=50, recorded=range(100, 151))
+    reads: list[int] = []
+
+    async def make_anew() -> None:
+        if log.intake.epoch.name == "e" and len(reads) == (not before):
+            log.base, log.offsets = 1000, range(3)
+            log.intake.begin(Epoch("e2", 1000), 3)
+
+    async def read(after: int, until: int) -> AsyncIterator[list[StreamEvent]]:
+        reads.append(after)
+        if not before:
+            await make_anew()
+            if after == -1:
+                raise TimeoutError
+        async for events in log.read(after, until):
+            yield events
+
+    log.pages = Pages(log.hub, log.intake, read, log.query, wait_followed=make_anew)
+    page, source = await log.after(120)
+    assert (cursors(page), source) == (list(range(121, 151)), "table")
+
+
+async def test_a_page_of_a_stream_that_is_not_followed_after_all_is_not_given() -> None:
+    log = Log(base=100, oldest=0, newest=50, recorded=range(100, 151))
+    waits = iter([None, Unavailable("the event stream is away")])
+
+    async def wait_followed() -> None:
+        if fault := next(waits):
+            raise fault
+
+    log.pages = Pages(log.hub, log.intake, log.read, log.query, wait_followed=wait_followed)
+    with pytest.raises(Unavailable):
+        await log.after(120)
