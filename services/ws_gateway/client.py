@@ -286,6 +286,8 @@ class Client:
             self._entrance.show(request)
             return
         if isinstance(request, Ack):
+            if request.message_id is None:
+                raise Rejected("invalid", "an ack needs the `message_id` of the event it is for")
             for tell in self.gateway.on_ack:
                 tell(self, request)
             return

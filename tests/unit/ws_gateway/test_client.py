@@ -95,6 +95,8 @@ async def test_a_ping_is_answered_and_an_ack_is_not() -> None:
     assert visitor.say("ping", message_id="p1") == [{"type": "pong", "correlation_id": "p1"}]
     assert visitor.say("ack", message_id="m1") == []
     assert visitor.say("ack", message_id="m1") == []
+    (answer,) = visitor.say("ack")
+    assert (answer["type"], answer["code"]) == ("error", "invalid")
 
 
 async def test_the_same_message_id_again_is_acknowledged_as_a_copy() -> None:
