@@ -17,8 +17,9 @@ from shared.messages.sidebar import (
     SidebarStatusUpdate,
 )
 
-# By the status it has: the statuses it may move to. What is not here is refused. A paused or waiting one is resumed
-# before it goes on. What is merged or has failed may be put away, and what is put away stays that: it is forked.
+# By the status it has: the statuses it may move to. What is not here is refused. A paused one is resumed before it
+# goes on; one that waits does whatever comes next, which ends its waiting. What is merged or has failed may be put
+# away, and what is put away stays that: it is forked.
 TRANSITIONS: dict[SidebarStatus, frozenset[SidebarStatus]] = {
     "active": frozenset(
         {"testing", "paused", "waiting", "reviewing", "spawning_child", "consolidating", "archived", "failed"}
@@ -30,8 +31,10 @@ TRANSITIONS: dict[SidebarStatus, frozenset[SidebarStatus]] = {
         {"active", "testing", "paused", "waiting", "spawning_child", "consolidating", "archived", "failed"}
     ),
     "paused": frozenset({"active", "archived", "failed"}),
-    "waiting": frozenset({"active", "paused", "archived", "failed"}),
-    "spawning_child": frozenset({"active", "testing", "reviewing"}),
+    "waiting": frozenset(
+        {"active", "testing", "paused", "reviewing", "spawning_child", "consolidating", "archived", "failed"}
+    ),
+    "spawning_child": frozenset({"active", "testing", "waiting", "reviewing"}),
     "consolidating": frozenset({"active", "reviewing", "merged", "archived", "failed"}),
     "failed": frozenset({"archived"}),
     "merged": frozenset({"archived"}),
@@ -93,7 +96,7 @@ def moved(sidebar: Sidebar, status: SidebarStatus, *, reason: str | None, by: st
         update={
             "status": status,
             "reason": reason,
-            "waiting_for": sidebar.waiting_for if status == "waiting" else None,
+            "waiting_for": sidebar.waiting_for if status in ("waiting", "spawning_child") else None,
             "last_activity": moment,
         }
     )

@@ -119,7 +119,7 @@ def _check_parent(asked: SpawnSidebar, parent: Sidebar) -> None:
     if "spawning_child" not in sidebars.TRANSITIONS[parent.status]:
         raise conflict(
             f"sidebar {parent.sidebar_id!r} is {parent.status}, and can't become spawning_child: children are opened "
-            "from active, testing or reviewing ones",
+            "from active, testing, waiting or reviewing ones",
             sidebar_id=parent.sidebar_id,
             status=parent.status,
             wanted="spawning_child",

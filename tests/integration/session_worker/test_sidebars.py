@@ -165,6 +165,20 @@ def shallow(module_database_url: str) -> Iterator[SessionWorker]:
     worker.close()
 
 
+def test_what_waits_for_another_sidebar_may_open_it_and_goes_on_waiting(
+    module_worker: SessionWorker, session_id: str
+) -> None:
+    parent = spawn(module_worker, session_id)
+    module_worker.do(
+        "report_waiting", sidebar_id=parent["sidebar_id"], waiting_for="other_sidebar", description="the other clock"
+    )
+    child = spawn(module_worker, session_id, parent_id=parent["sidebar_id"])
+    kept = whole(module_worker, parent)
+    assert (kept["status"], kept["waiting_for"], kept["reason"]) == ("waiting", "other_sidebar", "the other clock")
+    assert kept["child_sidebar_ids"] == [child["sidebar_id"]]
+    assert [move["to_status"] for move in kept["history"]] == ["active", "waiting", "spawning_child", "waiting"]
+
+
 def test_a_child_inherits_from_so_many_sidebars_above_it_and_a_fork_whatever_its_origin_knew(
     shallow: SessionWorker, session_id: str
 ) -> None:

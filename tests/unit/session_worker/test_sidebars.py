@@ -86,6 +86,24 @@ def test_what_it_waits_for_is_forgotten_once_it_goes_on() -> None:
     assert active.waiting_for is None
 
 
+@pytest.mark.parametrize("status", ["testing", "reviewing", "consolidating", "merged"])
+def test_what_waits_need_not_be_resumed_first(status: SidebarStatus) -> None:
+    waiting = sidebar("waiting", waiting_for="human_input")
+    if status == "merged":
+        after, _ = sidebars.merge(waiting, success=True, by="ada", moment=MOMENT)
+    else:
+        after, _ = sidebars.set_status(waiting, status, reason=None, by="ada", moment=MOMENT)
+    assert (after.status, after.waiting_for) == (status, None)
+
+
+def test_what_is_paused_is_resumed_first() -> None:
+    for status in ("testing", "waiting", "reviewing", "consolidating"):
+        with pytest.raises(Rejected, match="active, archived, failed"):
+            sidebars.set_status(sidebar("paused"), status, reason=None, by="ada", moment=MOMENT)
+    with pytest.raises(Rejected, match="active, archived, failed"):
+        sidebars.merge(sidebar("paused"), success=True, by="ada", moment=MOMENT)
+
+
 class Life(RuleBasedStateMachine):
     """Whatever is asked of a sidebar, it moves along the table, and every move is told."""
 
