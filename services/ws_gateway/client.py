@@ -5,40 +5,22 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
-from services.ws_gateway.answers import HANDLERS
-from services.ws_gateway.commands import tell_refused
-from services.ws_gateway.delivery.dedup import Heard
+from services.ws_gateway.answers import Answers
 from services.ws_gateway.door.access import BAD_TOKEN, NOT_ALLOWED, Identity, Refused
 from services.ws_gateway.door.entrance import MAX_WAITING, Entrance
 from services.ws_gateway.fanout.backlog import Backlog
 from services.ws_gateway.fanout.hub import SLOW_CONSUMER, Connection
 from services.ws_gateway.pace.quality import Quality
 from services.ws_gateway.pulse import Pulse
-from services.ws_gateway.requests import (
-    Ack,
-    Authenticate,
-    CommandRequest,
-    Ping,
-    Presence,
-    Request,
-    Resume,
-    Subscribe,
-    read_request,
-)
-from services.ws_gateway.stream.frames import error, message
-from shared.errors import Rejected
-from shared.limits import Bucket
 from shared.logs import get_logger
 from shared.messages import new_id
 
 if TYPE_CHECKING:
     from services.ws_gateway.gateway import Gateway
 
-GOING_AWAY, BAD_TEXT, BROKEN, TOO_LARGE, FLOODING = 1001, 1007, 1011, 4413, 4429
+GOING_AWAY, BROKEN, TOO_LARGE = 1001, 1011, 4413
 MAX_FRAME = 64 * 1024
 UNANSWERED_PINGS = 3
-FRAMES_A_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
-COMMANDS_IN_FLIGHT = 16
 
 log = get_logger()
 
@@ -75,7 +57,6 @@ class Client:
         self.closing = False
         self.pulse = Pulse()
         self.quality = Quality()
-        self.received = 0
         # The connection it goes on with (at other replicas to be closed by whoever sees it seated), and whether the
         # next `subscribed` is to say so.
         self.takes_over: str | None = None
@@ -84,27 +65,16 @@ class Client:
         self.taste: dict[str, Any] = {}
         # Its seat was given to the connection that goes on with it.
         self.vacated = False
-        self._source = gateway.floods.source(link.address)
-        self._entrance = Entrance(self)
+        self.entrance = Entrance(self)
+        self.answers = Answers(self, gateway.floods.source(link.address))
         self._link = link
         self._code = 1006
         self._reason = ""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bucket = Bucket(FRAMES_A_SECOND, FRAMES_AT_ONCE)
-        self._heard = Heard()
-        self._commands = 0
         self._held = False
         self._opened_at = time.monotonic()
         # When its socket was accepted, on the monotonic clock.
         self.accepted_at: float = getattr(link, "accepted_at", self._opened_at)
-
-    def open(self, token: str | None) -> None:
-        """The handshake is done; `token` is what it showed."""
-        self._entrance.open(token)
-
-    def enter(self, identity: Identity) -> None:
-        """It is known who this is: let the client in, or turn it away."""
-        self._entrance.enter(identity)
 
     @property
     def address(self) -> str:
@@ -151,15 +121,18 @@ class Client:
             self._code = code
             self.reader.stop()
             self.gateway.hub.forget(self.connection)
-        self._entrance.stop()
+        self.entrance.stop()
         for task in self._tasks:
             task.cancel()
         self.gateway.release(self, self._code)
         log.info(
             "client_closed", **self.named(), code=self._code, reason=self._reason, sent=self.connection.sent,
-            received=self.received, dropped=self.connection.backlog.dropped,
+            received=self.answers.received, dropped=self.connection.backlog.dropped,
             seconds=round(time.monotonic() - self._opened_at, 3),
         )  # fmt: skip
+        # They lead back here, and would leave all of it to the garbage collector, which comes seldom.
+        del self.answers, self.entrance, self.reader
+        self.connection.close, self.connection.position = _ignore, None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something that takes time; ends with the connection."""
@@ -190,9 +163,9 @@ class Client:
 
     def beat(self) -> None:
         """Ping; close when too many pings have not been answered."""
-        self._heard.sweep(time.monotonic())
         if self.closing or self.identity is None:
             return
+        self.answers.sweep()
         if self.pulse.unanswered >= UNANSWERED_PINGS:
             slow = self.connection.paused
             self.close(SLOW_CONSUMER if slow else GOING_AWAY, f"{UNANSWERED_PINGS} pings were not answered")
@@ -226,104 +199,12 @@ class Client:
             for tell in self.gateway.on_pong:
                 tell(self)
 
-    def counted(self) -> bool:
-        """Count a frame of any kind; false when there were too many, and the connection is being closed."""
-        if self.closing:
-            return False
-        if not self._bucket.take():
-            self.refuse(Refused(FLOODING, f"more than {FRAMES_A_SECOND:g} frames a second"), self.identity)
-            return False
-        if not self._source.frame():
-            self.refuse(Refused(FLOODING, "too many frames a second from this address"), self.identity)
-            return False
-        return True
-
-    def uncount(self) -> None:
-        """The last frame was asked for by the gateway: it does not count as flooding."""
-        self._bucket.take(count=-1)
-        self._source.uncount()
-
-    def said(self, text: bytes) -> None:
-        """A whole text message has come."""
-        if self.closing or self._entrance.keeps(text):
-            return
-        self.received += 1
-        self.gateway.metrics.messages_in += 1
-        self.gateway.metrics.bytes_in += len(text)
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            self.close(BAD_TEXT, "the text is not UTF-8")
-            return
-        request: Request | None = None
-        try:
-            request = read_request(text)
-            self._answer(request, text)
-        except Rejected as rejected:
-            if self.identity is None:
-                self.close(BAD_TOKEN, "the first frame must authenticate")
-                return
-            if isinstance(request, Presence):
-                self._heard.forget_status()
-            tell_refused(self.identity, rejected, address=self.address, frame=type(request).__name__)
-            named = request.message_id if request else rejected.details.pop("message_id", None)
-            if rejected.code == "rate_limited":
-                self._heard.forget(named)
-            self.send(error(rejected, named))
-        self.was_answered()
-
     def was_answered(self) -> None:
-        """Who asks without reading the answers is not heard until it has read them: they would pile up."""
+        """It was given an answer: who asks without reading is not heard until it has read, or these would pile up."""
         if self.connection.paused and not self._held and not self.closing:
             self._held = True
             self._link.hold(held=True)
 
-    def _answer(self, request: Request, text: bytes) -> None:
-        identity = self.identity
-        if identity is None:
-            if not isinstance(request, Authenticate):
-                raise Rejected("unauthorized", "the first frame must authenticate")
-            self._entrance.show(request)
-            return
-        if isinstance(request, Ack):
-            if request.message_id is None:
-                raise Rejected("invalid", "an ack needs the `message_id` of the event it is for")
-            for tell in self.gateway.on_ack:
-                tell(self, request)
-            return
-        if duplicate := self._heard.note(request, time.monotonic()):
-            self.send(duplicate)
-            return
-        if identity.permission == "observer" and not isinstance(request, Subscribe | Resume | Ping | CommandRequest):
-            raise Rejected("forbidden", "an observer may send subscribe, ack, ping and reading commands")
-        if isinstance(request, Ping):
-            named = {} if request.message_id is None else {"correlation_id": request.message_id}
-            self.send(message("pong", **named))
-        elif isinstance(request, CommandRequest):
-            self._run(identity, request, text)
-        elif handler := HANDLERS.get(type(request)):
-            handler(self, identity, request)
-        else:
-            raise Rejected("conflict", "this connection is authenticated already")
 
-    def forget(self, message_id: str | None) -> None:
-        """Let this id be used again: nothing came of its message."""
-        self._heard.forget(message_id)
-
-    def _run(self, identity: Identity, request: CommandRequest, text: bytes) -> None:
-        if request.message_id is None:
-            raise Rejected("invalid", "a command needs a `message_id`, by which its answer is known")
-        if self._commands >= COMMANDS_IN_FLIGHT:
-            raise Rejected("rate_limited", f"{COMMANDS_IN_FLIGHT} commands are under way; wait for an answer")
-        self._commands += 1
-        self.spawn(self._command(identity, request, request.message_id, text))
-
-    async def _command(self, identity: Identity, request: CommandRequest, message_id: str, text: bytes) -> None:
-        try:
-            answer, settled = await self.gateway.commands.run(identity, request, text, address=self.address)
-        finally:
-            self._commands -= 1
-        if not settled:
-            # It may be sent again: it did not happen, or its worker knows that it did.
-            self._heard.forget(message_id)
-        self.send(answer)
+def _ignore(code: int, reason: str) -> None:
+    """Where closing something again ends."""

@@ -148,7 +148,7 @@ def _ask(client: "Client", request: Request, claims: list[Claim], taste: Interes
         )  # fmt: skip
 
     def fail(rejected: Rejected) -> bytes:
-        client.forget(request.message_id)
+        client.answers.forget(request.message_id)
         return error(rejected, request.message_id)
 
     client.reader.ask(claims, taste, answer, fail)

@@ -53,7 +53,7 @@ class _Visit:
 
     def __init__(self, client: Client, now: float) -> None:
         self.client = client
-        self.received = client.received
+        self.received = client.answers.received
         self.active_at = now
 
 
@@ -224,8 +224,8 @@ class Gossip:
         active: dict[str, bool] = {}
         for visit in self._visits.values():
             client = visit.client
-            if client.received != visit.received:
-                visit.received, visit.active_at = client.received, now
+            if client.answers.received != visit.received:
+                visit.received, visit.active_at = client.answers.received, now
             if client.identity is not None:
                 agent_id = client.identity.agent_id
                 active[agent_id] = active.get(agent_id, False) or now - visit.active_at < IDLE_SECONDS

@@ -154,7 +154,7 @@ class Curator:
             return
         # Those not told to the admins yet may still be acknowledged.
         if account.owed.pop(named, None) is not None or account.lapsed.pop(named, None) is not None:
-            client.uncount()
+            client.answers.uncount()
 
     @property
     def unacknowledged(self) -> int:

@@ -98,7 +98,7 @@ class Entrance:
         if fault:
             client.send(error(fault, request.message_id))
         for text in early:
-            client.said(text)
+            client.answers.said(text)
 
     def enter(self, identity: Identity) -> None:
         """It is known who this is: let the client in, or turn it away."""

@@ -229,7 +229,7 @@ class Resumption:
         except Rejected as rejected:
             client.tells_resumed = None
             if rejected.code == "unavailable":
-                client.forget(request.message_id)
+                client.answers.forget(request.message_id)
             tell_refused(identity, rejected, address=client.address, frame=type(request).__name__)
             client.send(error(rejected, request.message_id))
 

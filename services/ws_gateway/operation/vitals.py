@@ -33,7 +33,7 @@ def about(client: Client) -> dict[str, Any]:
         "permission": identity.permission,
         "connected_at": _made_at(client.id),
         "dropped": connection.backlog.dropped,
-        "messages_in": client.received,
+        "messages_in": client.answers.received,
         "messages_out": connection.sent,
         "ping_ms": quality["mean_ping_ms"],
         "bytes_s": quality["bytes_s"],

@@ -201,7 +201,7 @@ def described(client: "Client") -> dict[str, Any]:
         "queue": waiting(client),
         "dropped": client.connection.backlog.dropped,
         "messages_out": client.connection.sent,
-        "messages_in": client.received,
+        "messages_in": client.answers.received,
         "slow": quality.slow or None,
         "slow_lane": MODES[lane] if lane else None,
     }

@@ -8,8 +8,8 @@ import termios
 import time
 from collections.abc import Callable
 
-from services.ws_gateway.answers import HANDLERS
-from services.ws_gateway.client import FLOODING, Client
+from services.ws_gateway.answers import FLOODING, HANDLERS
+from services.ws_gateway.client import Client
 from services.ws_gateway.door.access import BAD_TOKEN, NOT_ALLOWED, TOO_MANY, Refused, check_origin
 from services.ws_gateway.gateway import Gateway
 from services.ws_gateway.history.resume import TRY_AGAIN_LATER
@@ -117,7 +117,7 @@ class EventStream:
             identity = who_asks(self._gateway, head)
             request = subscription(head)
             client.acknowledges = False
-            client.enter(identity)
+            client.entrance.enter(identity)
             if client.closing:
                 return
             self._subscribing = True
@@ -242,6 +242,8 @@ class EventStream:
         self._stop()
         if self._client:
             self._client.gone(GONE)
+            # It leads back here.
+            self._client = None
 
 
 def end(transport: asyncio.Transport, data: bytes) -> asyncio.TimerHandle:

@@ -71,7 +71,7 @@ class Socket(WSListener):
             return
         try:
             check_origin(request.headers.get("origin"), self._gateway.origins)
-            client.open(shown_token(self._path, request.headers))
+            client.entrance.open(shown_token(self._path, request.headers))
         except Refused as refused:
             client.refuse(refused)
 
@@ -87,7 +87,7 @@ class Socket(WSListener):
         kind, client = frame.msg_type, self._client
         if kind == WSMsgType.CLOSE:
             self._on_close(transport, frame)
-        elif client is None or self._closing or not client.counted():
+        elif client is None or self._closing or not client.answers.counted():
             return
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
@@ -114,7 +114,7 @@ class Socket(WSListener):
             text = b"".join(self._parts)
             self._parts.clear()
         if self._is_text:
-            client.said(text)
+            client.answers.said(text)
         else:
             client.send(error(invalid("messages are text frames")))
 
@@ -152,6 +152,8 @@ class Socket(WSListener):
         said = handshake and (handshake.recv or handshake.sent)
         if self._client:
             self._client.gone(int(said.code) if said else 1006)  # type: ignore[call-overload]
+        # They lead back here.
+        self._client = self._transport = None
 
     def pause_writing(self) -> None:
         """The transport's buffer is over the high-water mark."""

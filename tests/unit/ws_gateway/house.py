@@ -130,7 +130,7 @@ class House:
     def enter(self, token: str | None = None) -> "Visitor":
         socket = Socket()
         client = self.gateway.connect(socket)
-        client.open(token)
+        client.entrance.open(token)
         return Visitor(self, client, socket)
 
     def come(self, agent_id: str = "ana", kind: str = "agent", permission: str = "active", **more: Any) -> "Visitor":
@@ -145,7 +145,7 @@ class Visitor:
         self.house, self.client, self.socket = house, client, socket
 
     def say(self, kind: str, **fields: Any) -> list[Any]:
-        self.client.said(json.dumps({"type": kind, **fields}).encode())
+        self.client.answers.said(json.dumps({"type": kind, **fields}).encode())
         return self.socket.read()
 
     def error(self, kind: str, **fields: Any) -> str:

@@ -37,7 +37,7 @@ async def test_a_client_may_authenticate_by_its_first_frame() -> None:
 @pytest.mark.parametrize("frame", [b'{"type":"ping"}', b"no json", b'{"type":"authenticate","token":"x"}', b"[]"])
 async def test_a_first_frame_that_does_not_authenticate_ends_the_connection(frame: bytes) -> None:
     visitor = House().enter()
-    visitor.client.said(frame)
+    visitor.client.answers.said(frame)
     assert visitor.socket.closed is not None
     assert visitor.socket.closed[0] == 4401
 
@@ -77,7 +77,7 @@ async def test_anything_else_is_an_error_and_the_connection_stays() -> None:
     visitor = House().come()
     assert visitor.error("dance") == "invalid"
     for text in (b"no json", b"[1]", b"{}", b'"x"', b'{"type":[]}', b'{"type":"ping","x":NaN}', b"[" * 60_000):
-        visitor.client.said(text)
+        visitor.client.answers.said(text)
         (answer,) = visitor.socket.read()
         assert (answer["type"], answer["code"]) == ("error", "invalid")
     assert visitor.say("ping") == [{"type": "pong"}]
@@ -85,7 +85,7 @@ async def test_anything_else_is_an_error_and_the_connection_stays() -> None:
 
 async def test_text_that_is_not_utf8_ends_the_connection() -> None:
     visitor = House().come()
-    visitor.client.said(b'{"type":"\xff"}')
+    visitor.client.answers.said(b'{"type":"\xff"}')
     assert visitor.socket.closed is not None
     assert visitor.socket.closed[0] == 1007
 
@@ -147,7 +147,7 @@ async def test_an_observer_may_subscribe_ping_acknowledge_and_read_and_nothing_e
 
 async def test_a_flood_ends_the_connection() -> None:
     visitor = House().come()
-    counted = sum(visitor.client.counted() for _ in range(400))
+    counted = sum(visitor.client.answers.counted() for _ in range(400))
     assert 200 <= counted <= 210
     assert visitor.socket.closed is not None
     assert visitor.socket.closed[0] == 4429
@@ -256,7 +256,9 @@ async def test_a_frame_that_could_not_be_met_yet_may_be_sent_again() -> None:
     house.broken = True
     visitor = house.come()
     for _ in range(2):
-        visitor.client.said(json.dumps({"type": "subscribe", "topics": ["a"], "since": 0, "message_id": "x1"}).encode())
+        visitor.client.answers.said(
+            json.dumps({"type": "subscribe", "topics": ["a"], "since": 0, "message_id": "x1"}).encode()
+        )
         (answer,) = await visitor.hear(1)
         assert (answer["type"], answer.get("code")) == ("error", "unavailable")
 

@@ -133,12 +133,12 @@ async def test_acknowledgements_that_are_wanted_are_no_flood() -> None:
     visitor = office.listener()
     for _ in range(20):
         for message_id in office.alarm(50):
-            assert visitor.client.counted()
-            visitor.client.said(json.dumps({"type": "ack", "message_id": message_id}).encode())
+            assert visitor.client.answers.counted()
+            visitor.client.answers.said(json.dumps({"type": "ack", "message_id": message_id}).encode())
     assert visitor.socket.closed is None
     # Those that nobody waits for are.
-    while visitor.client.counted():
-        visitor.client.said(b'{"type":"ack","message_id":"m0"}')
+    while visitor.client.answers.counted():
+        visitor.client.answers.said(b'{"type":"ack","message_id":"m0"}')
     assert visitor.socket.closed is not None
 
 

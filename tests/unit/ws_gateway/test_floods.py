@@ -79,9 +79,9 @@ async def test_a_connection_of_a_flooding_address_is_closed_and_its_neighbours_a
     doors = Doors(SECRET, floods=Floods(frames_a_second=20))
     house = House(doors=doors)
     first, second = house.come("ana"), house.come("eve")
-    assert sum(first.client.counted() for _ in range(70)) == 70
+    assert sum(first.client.answers.counted() for _ in range(70)) == 70
     for _ in range(20):
-        second.client.counted()
+        second.client.answers.counted()
     assert second.socket.closed == (4429, "too many frames a second from this address")
     assert first.socket.closed is None
     (alert,) = doors.alerts.posting.waiting

@@ -30,8 +30,8 @@ async def test_a_connection_that_only_listens_costs_little() -> None:
     try:
         for socket, shown in zip(sockets, tokens, strict=True):
             client = house.gateway.connect(socket)
-            client.open(shown)
-            client.said(b'{"type":"subscribe","topics":["session.s1.#"]}')
+            client.entrance.open(shown)
+            client.answers.said(b'{"type":"subscribe","topics":["session.s1.#"]}')
         gc.collect()
         used, _ = tracemalloc.get_traced_memory()
     finally:

@@ -42,7 +42,7 @@ class Follower:
         self.taste: dict[str, Any] = {}
 
     async def subscribe(self, **more: Any) -> None:
-        self.visitor.client.said(self._frame(topics=["#"], **self.taste, **more))
+        self.visitor.client.answers.said(self._frame(topics=["#"], **self.taste, **more))
         await self.listen()
 
     @staticmethod
@@ -75,7 +75,7 @@ class Follower:
         elif kind == "warm up":
             await self.subscribe(warmup=True)
         elif kind == "ask":
-            self.visitor.client.said(b'{"type":"infodump","since":0,"pattern":"session.s1.note"}')
+            self.visitor.client.answers.said(b'{"type":"infodump","since":0,"pattern":"session.s1.note"}')
         elif kind == "turn slow":
             await self.step("full")
             self.house.wait(4)

@@ -226,7 +226,7 @@ async def test_a_token_is_good_once_and_its_reuse_is_told(house: House, worker: 
     for answer in (first, second):
         refused = await ask(thief, "resume", resume_token=answer["resume_token"], message_id="q1")
         assert (refused["code"], refused["correlation_id"]) == ("forbidden", "q1")
-        thief.client.forget("q1")
+        thief.client.answers.forget("q1")
     assert thief.socket.closed is None
     told = alerts(house)
     assert [(alert.what, alert.agent_id, alert.connection_id, alert.address) for alert in told] == [
@@ -341,7 +341,7 @@ async def test_too_much_said_before_being_let_in_ends_the_connection(house: Hous
     new = house.enter()
     new.say("authenticate", token=token(), resume_token=answer["resume_token"])
     for _ in range(5):
-        new.client.said(b"x" * 60_000)
+        new.client.answers.said(b"x" * 60_000)
     assert new.socket.closed is not None
     assert new.socket.closed[0] == 4401
 

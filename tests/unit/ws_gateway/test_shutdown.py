@@ -210,7 +210,7 @@ async def test_nobody_is_let_in_meanwhile_not_even_who_has_a_socket_already() ->
     with pytest.raises(Refused) as refused:
         house.gateway.connect(Socket())
     assert (refused.value.code, refused.value.reason) == (1012, "it ends")
-    stranger.client.said(json.dumps({"type": "authenticate", "token": token()}).encode())
+    stranger.client.answers.said(json.dumps({"type": "authenticate", "token": token()}).encode())
     assert stranger.socket.closed == (1012, "it ends")
 
 
