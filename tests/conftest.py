@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -36,6 +37,17 @@ def pytest_configure() -> None:
     """Take Ctrl-C as usual, also in a shell's background: what is started here would ignore it too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What takes long is begun first."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    # Imported here: tests run without xdist too.
+    from tests.schedule import LongestFirst
+
+    return LongestFirst(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -167,10 +179,14 @@ def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
 
 
 def running_stack(
-    database_url: str, amqp_url: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    database_url: str,
+    amqp_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    **settings: str,
 ) -> Iterator[Stack]:
     """Every service on these servers; when tests have failed, the end of its log is shown."""
-    environment = free_environment(DATABASE_URL=database_url, AMQP_URL=amqp_url)
+    environment = free_environment(DATABASE_URL=database_url, AMQP_URL=amqp_url, **settings)
     data = tmp_path_factory.mktemp("stack")
     with Stack(data, environment) as running:
         yield running

@@ -16,7 +16,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The processes behind `system`."""
     require_rabbitmq()
