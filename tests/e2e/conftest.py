@@ -117,10 +117,15 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Stack]:
-    """Every service, started once for all of these tests, which therefore name sessions and keys of their own."""
+    """Every service, started once for all of these tests, which therefore name sessions and keys of their own.
+
+    It may call back to 127.0.0.1.
+    """
     for database_url in copy_of(postgres, template):
         for amqp_url in vhost_of(rabbitmq):
-            yield from running_stack(database_url, amqp_url, tmp_path_factory, request)
+            yield from running_stack(
+                database_url, amqp_url, tmp_path_factory, request, SWITCHYARD_CALLBACK_ALLOW="127.0.0.1"
+            )
 
 
 @pytest.fixture

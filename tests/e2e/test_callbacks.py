@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import pytest
 
-from cli.local.environment import free_environment
 from cli.local.ports import accepts, free_port
 from cli.local.stack import Stack
 from tests.e2e.conftest import Doors
@@ -22,16 +21,6 @@ from tests.integration.callbacks.receiver import Receiver
 from tests.waiting import eventually
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "callbacks.md"
-
-
-@pytest.fixture(scope="module")
-def stack(module_database_url: str, amqp_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Every service, allowed to call back to 127.0.0.1."""
-    environment = free_environment(
-        DATABASE_URL=module_database_url, AMQP_URL=amqp_url, SWITCHYARD_CALLBACK_ALLOW="127.0.0.1"
-    )
-    with Stack(tmp_path_factory.mktemp("stack"), environment) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
