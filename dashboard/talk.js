@@ -122,7 +122,7 @@ export function timelineOf({ exchanges, moves }) {
 
 // Which statuses allow what; the session worker has the last word.
 const PAUSABLE = ["active", "testing", "reviewing", "waiting"];
-const MERGEABLE = ["active", "testing", "reviewing", "consolidating"];
+const MERGEABLE = ["active", "testing", "reviewing", "waiting", "consolidating"];
 const RESUMABLE = ["paused", "waiting"];
 export const may = (status) => ({
   pause: PAUSABLE.includes(status), resume: RESUMABLE.includes(status), merge: MERGEABLE.includes(status),

@@ -42,7 +42,9 @@ function Field({ id, participants, onNamed }) {
       setError(fault.message);
     }
     setBusy(false);
-    field.current?.focus();
+    // Unless something else was taken up meanwhile.
+    const { activeElement } = document;
+    if (activeElement === document.body || field.current?.form.contains(activeElement)) field.current?.focus();
   };
   const onKeyDown = (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

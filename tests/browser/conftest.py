@@ -10,9 +10,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from cli.local.postgres import Postgres
+from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
 from shared.auth import login_code
 from tests.chromium import chromium
+from tests.conftest import copy_of, running_stack, vhost_of
 
 __all__ = ["chromium"]
 
@@ -55,7 +58,7 @@ class Site:
         """What the ingress tells browsers to connect to."""
         return str(httpx.get(f"{self.url}/api/config", timeout=10).json()["gateway_url"])
 
-    def command(self, name: str, **data: Any) -> dict[str, Any]:
+    def command(self, name: str, /, **data: Any) -> dict[str, Any]:
         """Run a command over HTTP and return its result; AssertionError when it is refused."""
         answer = httpx.post(f"{self.url}/api/commands/{name}", json=data, headers={"X-API-Key": self.key}, timeout=30)
         assert answer.status_code in (200, 201), answer.text
@@ -91,9 +94,23 @@ class Watched:
             self.foreign.append(url)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
+def stack(
+    postgres: Postgres,
+    template: str,
+    rabbitmq: RabbitMQ,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Stack]:
+    """Every service, started once for all of these tests, which therefore name sessions and agents of their own."""
+    for database_url in copy_of(postgres, template):
+        for amqp_url in vhost_of(rabbitmq):
+            yield from running_stack(database_url, amqp_url, tmp_path_factory, request)
+
+
+@pytest.fixture(scope="package")
 def site(stack: Stack) -> Site:
-    """The module's stack."""
+    """The stack as a person meets it."""
     return Site(stack.api_url, stack.api_key, stack.environment.get("SWITCHYARD_SECRET"))
 
 

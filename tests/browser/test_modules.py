@@ -106,3 +106,84 @@ def test_an_odd_event_still_makes_a_row(call: Call, type: str, noun: Any) -> Non
     row = call("events", "(event) => m.rowOf(event, JSON.stringify(event))", {"type": type, **nouns})
     assert row["type"] == type
     assert isinstance(row["summary"], str)
+
+
+def test_the_place_comes_back_from_the_address_as_it_went(call: Call) -> None:
+    for pane, sidebar in (("feed", ""), ("live", ""), ("sidebars", "a&b=#1")):
+        query = call("place", "(...given) => m.withPlace('?q=push', ...given)", pane, sidebar)
+        assert call("place", "(query) => m.placeOf(query)", query) == {"pane": pane, "sidebar": sidebar}
+        assert call("filters", "(query) => m.fromQuery(query).text", query) == "push"
+    assert call("place", "() => m.withPlace('', 'feed', 'x')") == ""
+    assert call("place", "() => m.placeOf('?view=nonsense').pane") == "feed"
+
+
+def test_sizes_and_times_are_short(call: Call) -> None:
+    assert call("live", "() => [0, 999, 1500, 212e6, 3e12, NaN].map(m.bytes)") == [
+        "0 B", "999 B", "1.5 kB", "212 MB", "3.0 TB", "–"
+    ]  # fmt: skip
+    assert call("live", "() => [0, 61, 3600, 90061, NaN].map(m.duration)") == ["0s", "1m 1s", "1h", "1d 1h", "–"]
+
+
+def test_rates_are_those_of_one_gateway(call: Call) -> None:
+    def display(second: int, started: str, count: int) -> dict[str, Any]:
+        figures = {"started": started, "events_in": count, "frames_out": 2 * count}
+        return {"timestamp": f"2026-01-01T00:00:{second:02}Z", "gateway": figures}
+
+    rates = "(a, b) => m.ratesBetween(a, b)"
+    assert call("live", rates, display(0, "x", 10), display(5, "x", 25)) == {"in": 3, "out": 6}
+    assert call("live", rates, display(0, "x", 10), display(5, "y", 25)) is None
+    assert call("live", rates, None, display(5, "y", 25)) is None
+
+
+def said(*numbers: int) -> list[dict[str, Any]]:
+    return [{"seq": n, "sidebar_id": "s", "created": f"2026-01-01T00:00:{n:02}Z"} for n in numbers]
+
+
+def test_what_was_read_twice_is_shown_once_and_without_holes(call: Call) -> None:
+    def joined(known: list[int], fresh: list[int]) -> list[int]:
+        both = call("talk", "(a, b) => m.joined(a, b)", said(*known), said(*fresh))
+        return [each["seq"] for each in both]
+
+    assert joined([1, 2, 3], [3, 4]) == [1, 2, 3, 4]
+    assert joined([1, 2], [5, 6]) == [5, 6]
+    assert joined([1, 2, 3], [1, 2]) == [1, 2, 3]
+    assert joined([], []) == []
+
+
+def test_a_conversation_goes_on_by_its_events_and_says_when_one_is_missing(call: Call) -> None:
+    now = {"id": "s", "whole": {"exchange_count": 2}, "exchanges": said(1, 2), "moves": []}
+
+    def after(number: int) -> Any:
+        sidebar = {"sidebar_id": "s", "exchange_count": number}
+        event = {"type": "sidebar_exchange", "sidebar": sidebar, "exchange": said(number)[0]}
+        return call("talk", "(now, event) => m.carriedOn(now, event)", now, event)
+
+    assert [each["seq"] for each in after(3)["exchanges"]] == [1, 2, 3]
+    assert [each["seq"] for each in after(2)["exchanges"]] == [1, 2]
+    assert after(4) is None
+
+
+def test_moves_stand_where_they_happened_among_what_was_said(call: Call) -> None:
+    moves = [{"at": f"2026-01-01T00:00:{n:02}Z", "from_status": None, "to_status": "active"} for n in (0, 2)]
+    line = call("talk", "(talk) => m.timelineOf(talk)", {"exchanges": said(1, 3), "moves": moves})
+    assert [each["kind"] for each in line] == ["moved", "said", "moved", "said"]
+
+
+def test_a_countdown_ends_when_it_says(call: Call) -> None:
+    warning = {"type": "emergency_shutdown_warning", "message": "It shuts down in 5 s, for fire", "countdown_seconds": 5}
+    notice = call("notices", "(frame) => m.noticeOf(frame, 1000)", warning)
+    assert (notice["kind"], notice["until"], notice["message"]) == ("shutdown", 6000, "It shuts down, for fire")
+
+
+def test_an_answer_reaches_whoever_asked(call: Call) -> None:
+    code = """async () => {
+        const asked = new m.Requests(), sent = [], socket = { send: (text) => sent.push(JSON.parse(text)) };
+        const good = asked.send(socket, "x", {}, "1"), bad = asked.send(socket, "x", {}, "2");
+        const lost = asked.send(socket, "x", {}, "3"), long = asked.send(socket, "x", { text: "é".repeat(40000) });
+        asked.settle({ type: "response", correlation_id: "1", result: 7 });
+        asked.settle({ type: "error", correlation_id: "2", code: "conflict", message: "no" });
+        asked.abandon();
+        const kinds = await Promise.allSettled([good, bad, lost, long]);
+        return [sent.length, ...kinds.map(({ value, reason }) => value ?? reason.kind)];
+    }"""
+    assert call("requests", code) == [3, 7, "conflict", "unreachable", "too_large"]
