@@ -192,7 +192,7 @@ class App:
         port = await self.server.start(self._settings.host, self._settings.gateway_port)
         log.info("started", port=port)
         works: list[Awaitable[None]] = [
-            self._publisher.run(), self.follower.run(), self._keys.run(), self._beat(), self.gossip.run(),
+            self._publisher.run(), self.follower.run(), self._keys.run(), self.gateway.run(), self.gossip.run(),
             *(work() for work in (*self.doors.works(), self.mentions.posting.run, self._unacknowledged.run)),
         ]  # fmt: skip
         tasks = [asyncio.ensure_future(work) for work in works]
@@ -232,14 +232,6 @@ class App:
         self.doors.audit.note("shutdown", None, self.gateway_id, outcome)
         postings = (self.mentions.posting, self._unacknowledged)
         await asyncio.gather(*(part.finish(FAREWELL_SECONDS) for part in (self.doors, *postings)))
-
-    async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            due += 1
-            await asyncio.sleep(max(0, due - loop.time()))
-            self.gateway.beat()
 
     async def _settle(self) -> None:
         """Once all is built, keep the garbage collector from it: a full collection would stall every socket."""

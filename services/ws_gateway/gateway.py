@@ -25,6 +25,7 @@ from shared.key_ring import KeyRing
 from shared.logs import get_logger
 
 RESTART = 1012
+BEAT_SECONDS = 1.0
 RESUMED_ELSEWHERE = "resumed elsewhere"
 REVOKED = "the key that asked for this token was revoked"
 
@@ -196,6 +197,17 @@ class Gateway:
         self.metrics.closes.labels(str(code)).inc()
         for beat in self._beats:
             beat.pop(client, None)
+
+    async def run(self) -> None:
+        """Beat once a second, until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            # Beats that were missed while the process stood still are not made up for: the pings of all of them
+            # would go out together, and count as unanswered before an answer could come.
+            due = max(due + BEAT_SECONDS, loop.time())
+            await asyncio.sleep(due - loop.time())
+            self.beat()
 
     def beat(self) -> None:
         """Ping those whose turn it is; to be called once a second."""

@@ -6,11 +6,13 @@ import time
 
 import pytest
 
+from services.ws_gateway import gateway as gateway_module
 from services.ws_gateway.door.entrance import HEARTBEAT_SECONDS
 from services.ws_gateway.gateway import RESTART
 from shared.messages.live import RevokedTokens
 from tests.unit.ws_gateway.house import House, token
 from tests.unit.ws_gateway.wire import payloads
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
@@ -277,3 +279,22 @@ async def test_one_who_fails_at_a_beat_does_not_stop_the_others() -> None:
     for _ in range(HEARTBEAT_SECONDS):
         house.gateway.beat()
     assert len(beats) == HEARTBEAT_SECONDS
+
+
+async def test_a_gateway_that_stood_still_does_not_take_its_clients_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_module, "BEAT_SECONDS", 0.05)
+    house = House()
+    beats: list[int] = []
+    house.gateway.on_beat.append(lambda: beats.append(1))
+    task = asyncio.create_task(house.gateway.run())
+    await eventually_async(lambda: _are(beats, 1), because="it beats")
+    before = len(beats)
+    time.sleep(1)  # noqa: ASYNC251 (nothing happens meanwhile)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(beats) - before <= 2
+    task.cancel()
+
+
+async def _are(beats: list[int], count: int) -> bool:
+    return len(beats) >= count
