@@ -197,6 +197,7 @@ async def break_and_publish(site: Site, publisher: Publisher) -> int:
     return published
 
 
+@pytest.mark.timeout(240)  # half a minute where nothing else runs
 async def test_clients_that_come_and_go_miss_nothing_while_gateway_worker_and_broker_are_killed(
     site: Site, listeners: list[Listener]
 ) -> None:
