@@ -24,7 +24,7 @@ from shared.database import Transaction, savepoint
 from shared.errors import Rejected, invalid
 from shared.messages import Command, Event, JsonText, encode
 from shared.messages.batch import Batch, commands_within, refused_at
-from shared.messages.sidebar import MentionRoute
+from shared.messages.mentions import MentionRoute
 
 # What the results of one batch may take: they are kept for a day, for a repetition.
 MAX_RESULTS_BYTES = 8_000_000

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from shared.errors import Rejected, invalid
 from shared.messages import Command, new_id, rfc3339
 from shared.messages.envelope import Priority
-from shared.messages.sidebar import MAX_MENTION, KeptMention, Mention, MentionRoute, Sidebar
+from shared.messages.mentions import MAX_MENTION, KeptMention, Mention, MentionRoute
+from shared.messages.sidebar import Sidebar
 
 # Of one agent so many wait at most; when there are more, the oldest go.
 MOST_WAITING = 1_000

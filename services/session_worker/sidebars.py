@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 from services.session_worker.mentions import named_in
 from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command
-from shared.messages.sidebar import (
-    Sidebar,
+from shared.messages.sidebar import Sidebar, SidebarStatus
+from shared.messages.sidebar_events import (
     SidebarArchive,
     SidebarEvent,
     SidebarPause,
     SidebarResume,
-    SidebarStatus,
     SidebarStatusUpdate,
 )
 

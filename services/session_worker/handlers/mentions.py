@@ -10,7 +10,7 @@ from shared.errors import not_found
 from shared.logs import get_logger
 from shared.messages import Command
 from shared.messages.envelope import Priority
-from shared.messages.sidebar import MarkMentions, Mention, MentionRoute
+from shared.messages.mentions import MarkMentions, Mention, MentionRoute
 
 log = get_logger()
 

@@ -9,7 +9,7 @@ from shared.bus.replies import SessionMissing
 from shared.database import Transaction
 from shared.errors import conflict, not_found
 from shared.messages import Command, Event
-from shared.messages.sidebar import SidebarStatusUpdate
+from shared.messages.sidebar_events import SidebarStatusUpdate
 
 
 async def find_sessions(tx: Transaction, commands: Sequence[Command]) -> set[str]:

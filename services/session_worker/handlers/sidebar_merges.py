@@ -10,7 +10,9 @@ from shared.database import Transaction
 from shared.errors import conflict
 from shared.messages import Command, Event, JsonText
 from shared.messages.artifacts import ArtifactAdded
-from shared.messages.sidebar import Exchange, Merged, MergeSidebar, Sidebar, SidebarMerge
+from shared.messages.sidebar import Exchange, Merged, Sidebar
+from shared.messages.sidebar_commands import MergeSidebar
+from shared.messages.sidebar_events import SidebarMerge
 
 # So many open children a refusal names.
 _NAMED = 20

@@ -8,7 +8,8 @@ from shared.bus.handled import lock_sessions
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command, Event
-from shared.messages.sidebar import ArchiveSidebar, PauseSidebar, ResumeSidebar, SetSidebarStatus, Sidebar
+from shared.messages.sidebar import Sidebar
+from shared.messages.sidebar_commands import ArchiveSidebar, PauseSidebar, ResumeSidebar, SetSidebarStatus
 
 # What one run archives at most, so that its transaction stays short; the rest is for the next run.
 AT_ONCE = 200

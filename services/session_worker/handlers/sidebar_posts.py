@@ -10,17 +10,9 @@ from shared.bus.replies import BatchHandler, Handler, Reply, SessionMissing
 from shared.database import Transaction
 from shared.errors import Rejected
 from shared.messages import Command, Event, JsonText, new_id
-from shared.messages.sidebar import (
-    Exchange,
-    ExchangeKind,
-    PostToSidebar,
-    ReportTestResult,
-    ReportWaiting,
-    Sidebar,
-    SidebarExchange,
-    SidebarTestResult,
-    SidebarWaitingUpdate,
-)
+from shared.messages.sidebar import Exchange, ExchangeKind, Sidebar
+from shared.messages.sidebar_commands import PostToSidebar, ReportTestResult, ReportWaiting
+from shared.messages.sidebar_events import SidebarExchange, SidebarTestResult, SidebarWaitingUpdate
 
 
 class Said(NamedTuple):

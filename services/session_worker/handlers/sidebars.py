@@ -9,14 +9,9 @@ from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, conflict, invalid
 from shared.messages import Command, Event, new_id, now
-from shared.messages.sidebar import (
-    ForkSidebar,
-    Sidebar,
-    SidebarChildSpawn,
-    SidebarFork,
-    SidebarSpawn,
-    SpawnSidebar,
-)
+from shared.messages.sidebar import Sidebar
+from shared.messages.sidebar_commands import ForkSidebar, SpawnSidebar
+from shared.messages.sidebar_events import SidebarChildSpawn, SidebarFork, SidebarSpawn
 
 # So many memories of its session a new sidebar refers to, and so many things inherited the event of a new one names.
 MAX_REFS = 200

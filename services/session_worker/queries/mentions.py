@@ -6,7 +6,7 @@ from services.session_worker import store
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
-from shared.messages.sidebar import ListMentions
+from shared.messages.mentions import ListMentions
 
 
 async def list_mentions(tx: Transaction, command: Command) -> dict[str, Any]:

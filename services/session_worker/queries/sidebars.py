@@ -8,15 +8,8 @@ from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.errors import not_found
 from shared.messages import Command
-from shared.messages.sidebar import (
-    GetAgentContexts,
-    GetSidebar,
-    Inherited,
-    ListSidebars,
-    SidebarFigures,
-    SidebarStats,
-    WholeSidebar,
-)
+from shared.messages.sidebar import Inherited, SidebarFigures, WholeSidebar
+from shared.messages.sidebar_commands import GetAgentContexts, GetSidebar, ListSidebars, SidebarStats
 from shared.pages import cursor_after, page_of, sort_key
 
 # So much of a sidebar's history is shown.

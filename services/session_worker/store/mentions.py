@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from shared.database import Transaction
 from shared.messages import encode, rfc3339
-from shared.messages.sidebar import KeptMention
+from shared.messages.mentions import KeptMention
 
 _COLUMNS = """mention_id, agent_id, author, message, target_agents, context_refs, session_id, sidebar_id, priority,
     hops, trust, created"""

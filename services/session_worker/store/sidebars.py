@@ -9,7 +9,8 @@ from sqlalchemy.engine import Row
 
 from shared.database import Transaction
 from shared.messages import JsonText, encode, rfc3339
-from shared.messages.sidebar import Sidebar, SidebarStatusUpdate, StatusChange
+from shared.messages.sidebar import Sidebar, StatusChange
+from shared.messages.sidebar_events import SidebarStatusUpdate
 
 # Of children and linked sidebars, so many are named with a sidebar.
 NAMED = 100

@@ -3,7 +3,7 @@
 from collections import OrderedDict, deque
 
 from services.ws_gateway.stream.frames import Frame
-from shared.messages.sidebar import KeptMention, MentionRoute
+from shared.messages.mentions import KeptMention, MentionRoute
 
 # What was given to a connection, so that it does not come twice: twice as many as wait for an agent at most.
 REMEMBERED = 2_000

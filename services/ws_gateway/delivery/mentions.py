@@ -21,7 +21,7 @@ from services.ws_gateway.requests import Ack
 from services.ws_gateway.stream.frames import Frame, text_frame
 from shared.errors import BusError, Rejected
 from shared.logs import get_logger
-from shared.messages.sidebar import KeptMention
+from shared.messages.mentions import KeptMention
 
 if TYPE_CHECKING:
     from services.ws_gateway.client import Client

@@ -9,7 +9,8 @@ from services.session_worker import store
 from services.session_worker.store.sidebar_lists import Filters
 from shared.database import Database
 from shared.messages import JsonText
-from shared.messages.sidebar import Exchange, SidebarStatusUpdate
+from shared.messages.sidebar import Exchange
+from shared.messages.sidebar_events import SidebarStatusUpdate
 from tests.integration.session_worker.conftest import SessionWorker
 
 MOMENT = datetime(2026, 1, 1, 4, tzinfo=UTC)

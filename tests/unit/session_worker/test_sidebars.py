@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.session_worker import data_refs, merges, sidebars
 from shared.errors import Rejected
 from shared.messages import JsonText
-from shared.messages.sidebar import Exchange, Sidebar, SidebarEvent, SidebarStatus, SidebarStatusUpdate
+from shared.messages.sidebar import Exchange, Sidebar, SidebarStatus
+from shared.messages.sidebar_events import SidebarEvent, SidebarStatusUpdate
 from tests.examples import examples
 
 MOMENT = "2026-01-02T03:04:05.000006Z"

@@ -13,7 +13,7 @@ from services.ws_gateway.delivery.mentions import Mentions
 from shared.bus.tail import StreamEvent
 from shared.errors import Rejected, Unavailable
 from shared.messages import rfc3339
-from shared.messages.sidebar import KeptMention, MentionRoute
+from shared.messages.mentions import KeptMention, MentionRoute
 from tests.unit.ws_gateway.house import House, Visitor
 from tests.unit.ws_gateway.wire import payloads
 from tests.waiting import eventually_async
