@@ -18,6 +18,8 @@ MAX_REFS = 200
 # From how many sidebars above it a child inherits, unless a setting says otherwise.
 INHERIT_DEPTH = 5
 IDLE_HOURS = 72.0
+# Once so much was said in a review, it is told only of collisions that bring somebody new.
+MOST_JOINED = 200
 
 
 def spawn_sidebar(inherit_depth: int) -> Handler:
@@ -185,6 +187,8 @@ async def _join_review(tx: Transaction, command: Command, review_id: str) -> Rep
     review = held.sidebar
     newcomers = [agent for agent in dict.fromkeys(asked.participants) if agent not in review.participants]
     newcomers = newcomers[: 100 - len(review.participants)]
+    if not newcomers and review.exchange_count >= MOST_JOINED:
+        return Reply({"sidebar": review})
     if newcomers:
         await store.sidebars.add_participants(tx, review, newcomers)
         review = review.model_copy(update={"participants": [*review.participants, *newcomers]})

@@ -351,6 +351,22 @@ def test_a_review_of_a_memory_is_opened_once_and_joined(module_worker: SessionWo
     assert ask({}, "ada")["sidebar"]["sidebar_id"] != review["sidebar_id"]
 
 
+def test_a_memory_that_is_written_at_once_all_day_does_not_fill_its_review(
+    module_worker: SessionWorker, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidebars, "MOST_JOINED", 2)
+
+    def join(*agents: str) -> list[str]:
+        data = {"session_id": session_id, "participants": agents, "review_of": "k", "task_description": "again"}
+        command = module_worker.command("spawn_sidebar", data, sender="system")
+        return [event["type"] for event in events_of(module_worker.outcomes(command)[0])]
+
+    assert join("ada", "bob") == ["sidebar_spawn"]
+    assert [join("ada", "bob") for _ in range(3)] == [["sidebar_exchange"], ["sidebar_exchange"], []]
+    assert join("bob", "eve") == ["sidebar_exchange"]
+    assert join("bob", "eve") == []
+
+
 def test_reviews_asked_for_at_once_are_one(module_worker: SessionWorker, session_id: str) -> None:
     data = {"session_id": session_id, "participants": ["ada"], "review_of": "k", "task_description": "t"}
 
