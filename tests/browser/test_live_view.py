@@ -49,7 +49,9 @@ def agent(site: Site, name: str) -> Iterator[Agent]:
     """An agent that is connected, and hears of sidebars."""
     asked = {"agent_id": name, "permission": "active", "scopes": ["read", "publish"]}
     answer = httpx.post(f"{site.url}/api/tokens", json=asked, headers={"X-API-Key": site.key}, timeout=10)
-    with connect(site.gateway_url(), additional_headers={"Authorization": f"Bearer {answer.json()['token']}"}) as socket:
+    with connect(
+        site.gateway_url(), additional_headers={"Authorization": f"Bearer {answer.json()['token']}"}
+    ) as socket:
         each = Agent(name, socket)
         each.hear("connected")
         each.say(type="subscribe", topics=["sidebar.#"])

@@ -119,9 +119,15 @@ def test_the_place_comes_back_from_the_address_as_it_went(call: Call) -> None:
 
 def test_sizes_and_times_are_short(call: Call) -> None:
     assert call("live", "() => [0, 999, 1500, 212e6, 3e12, NaN].map(m.bytes)") == [
-        "0 B", "999 B", "1.5 kB", "212 MB", "3.0 TB", "–"
+        "0 B", "999 B", "1.5 kB", "212 MB", "3.0 TB", "\N{EN DASH}"
     ]  # fmt: skip
-    assert call("live", "() => [0, 61, 3600, 90061, NaN].map(m.duration)") == ["0s", "1m 1s", "1h", "1d 1h", "–"]
+    assert call("live", "() => [0, 61, 3600, 90061, NaN].map(m.duration)") == [
+        "0s",
+        "1m 1s",
+        "1h",
+        "1d 1h",
+        "\N{EN DASH}",
+    ]
 
 
 def test_rates_are_those_of_one_gateway(call: Call) -> None:
@@ -170,7 +176,11 @@ def test_moves_stand_where_they_happened_among_what_was_said(call: Call) -> None
 
 
 def test_a_countdown_ends_when_it_says(call: Call) -> None:
-    warning = {"type": "emergency_shutdown_warning", "message": "It shuts down in 5 s, for fire", "countdown_seconds": 5}
+    warning = {
+        "type": "emergency_shutdown_warning",
+        "message": "It shuts down in 5 s, for fire",
+        "countdown_seconds": 5,
+    }
     notice = call("notices", "(frame) => m.noticeOf(frame, 1000)", warning)
     assert (notice["kind"], notice["until"], notice["message"]) == ("shutdown", 6000, "It shuts down, for fire")
 
