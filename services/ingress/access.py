@@ -108,7 +108,7 @@ class Access:
     def socket_token(self, caller: Caller, document: Any) -> dict[str, Any]:
         """A token for the WebSocket, which allows no more than the caller's key does.
 
-        Its `token_id` is what it can be revoked by, `scopes` are those it has. Raises `Rejected("forbidden")`: observing
+        Its `token_id` is what it can be revoked by, `scopes` are its own. Raises `Rejected("forbidden")`: observing
         needs the scope `read`, acting `publish` or `agent`; scopes and topics must lie within the key's.
         """
         request = _read(TokenRequest, document)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
@@ -18,6 +18,9 @@ from tests.chromium import chromium
 from tests.conftest import copy_of, running_stack, vhost_of
 
 __all__ = ["chromium"]
+
+# The status display comes every 5 s, and machines may be busy.
+expect.set_options(timeout=15_000)
 
 # What a browser would otherwise ask of the internet by itself.
 QUIET = (
