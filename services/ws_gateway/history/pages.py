@@ -18,8 +18,9 @@ from shared.errors import BusError
 STREAM_PAGE = 2_000
 TABLE_PAGE = 500
 PAGE_BYTES = 1024 * 1024
-# How far before a page copies of its events are looked for.
-OVERLAP = 500
+# How far before a replay's first page copies of its events are looked for. Later on the replay knows what it has given,
+# so it takes a few to see that none is gone between two pages: of large events, 500 are many times a page.
+OVERLAP, LATER_OVERLAP = 500, 10
 
 # The events of the stream with offsets in (after, until].
 ReadStream = Callable[[int, int], AsyncIterator[list[StreamEvent]]]
@@ -87,18 +88,20 @@ class Pages:
             self._looking.add_done_callback(lambda look: look.cancelled() or look.exception())
         return self._intake.epoch.base + await asyncio.shield(self._looking)
 
-    async def after(self, position: int, topics: frozenset[str], until: int | None) -> tuple[Page, str]:
+    async def after(
+        self, position: int, topics: frozenset[str], until: int | None, *, overlap: int = OVERLAP
+    ) -> tuple[Page, str]:
         """The page that begins right after a cursor, and where it came from (`stream` or `table`).
 
-        `topics` are those wanted from there up to `until`; a page may hold others too. Raises `Rejected`, `BusError`
-        or TimeoutError when the source can't be read now.
+        `topics` are those wanted from there up to `until`; a page may hold others too. `overlap` is about how many
+        events before it are looked at. Raises `Rejected`, `BusError` or TimeoutError when the source can't be read now.
         """
         while True:
             # The stream may be made anew at any moment. Who follows it notices, but who reads it does not.
             await self._wait_followed()
             epoch = self._intake.epoch
             try:
-                found = await self._after(position, topics, until)
+                found = await self._after(position, topics, until, overlap)
                 await self._wait_followed()
             except (BusError, TimeoutError):
                 if self._intake.epoch == epoch:
@@ -107,20 +110,22 @@ class Pages:
                 if self._intake.epoch == epoch:
                     return found
 
-    async def _after(self, position: int, topics: frozenset[str], until: int | None) -> tuple[Page, str]:
+    async def _after(self, position: int, topics: frozenset[str], until: int | None, overlap: int) -> tuple[Page, str]:
         base = self._intake.epoch.base
         if self.is_former(position):
             return await self._of_former_epochs(position, topics, min(base - 1, until or base - 1)), "table"
-        page, gone_until = await self._of_stream(position, self._hub.ring.floor)
+        page, gone_until = await self._of_stream(position, self._hub.ring.floor, overlap)
+        if page is None and overlap < OVERLAP:
+            page, gone_until = await self._of_stream(position, self._hub.ring.floor, OVERLAP)
         if page is not None:
             return page, "stream"
         return await self._recorded(position, topics, min(gone_until, until or gone_until)), "table"
 
-    async def _of_stream(self, position: int, until: int) -> tuple[Page | None, int]:
+    async def _of_stream(self, position: int, until: int, before: int) -> tuple[Page | None, int]:
         """A page from the stream; or None, and up to which cursor the stream has lost its events."""
         base = self._intake.epoch.base
         until = min(position + STREAM_PAGE, until)
-        start = max(position - base - OVERLAP, -1)
+        start = max(position - base - before, -1)
         first: int | None = None
         frames: list[Frame] = []
         overlap: list[str] = []

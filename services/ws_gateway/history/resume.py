@@ -9,7 +9,7 @@ from typing import Any
 from services.ws_gateway.fanout.contexts import Contexts
 from services.ws_gateway.fanout.hub import SLOW_CONSUMER, Connection, Hub
 from services.ws_gateway.fanout.interest import EVERYTHING, Interest
-from services.ws_gateway.history.pages import Pages
+from services.ws_gateway.history.pages import LATER_OVERLAP, OVERLAP, Pages
 from services.ws_gateway.history.replay import Claim, Gap, Page, Replay, State, lasting_interest
 from services.ws_gateway.metrics import Metrics
 from shared.errors import BusError, Rejected
@@ -222,7 +222,8 @@ class Reader:
             self._connection.close(TRY_AGAIN_LATER, "the event log can't be read now; resume from cursor")
 
     async def _page(self, replay: Replay) -> Page:
-        page, source = await self._library.pages.after(replay.position, *replay.wanted_topics())
+        overlap = LATER_OVERLAP if "stream" in replay.sources else OVERLAP
+        page, source = await self._library.pages.after(replay.position, *replay.wanted_topics(), overlap=overlap)
         replay.sources.add(source)
         return page
 

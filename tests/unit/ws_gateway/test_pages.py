@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.ws_gateway.fanout.hub import Hub
-from services.ws_gateway.history.pages import PAGE_BYTES, STREAM_PAGE, Pages
+from services.ws_gateway.history.pages import LATER_OVERLAP, OVERLAP, PAGE_BYTES, STREAM_PAGE, Pages
 from services.ws_gateway.history.replay import Gap, Page
 from services.ws_gateway.metrics import Metrics
 from services.ws_gateway.stream.intake import Epoch, Intake
@@ -57,8 +57,8 @@ class Log:
         page = {"events": events, "routing_keys": ["a.b" for _ in events]}
         return json.dumps({**page, "next": looked_through[-1] if more else None}).encode()
 
-    async def after(self, position: int, until: int | None = None) -> tuple[Page, str]:
-        return await self.pages.after(position, frozenset({"a.*"}), until)
+    async def after(self, position: int, until: int | None = None, *, overlap: int = OVERLAP) -> tuple[Page, str]:
+        return await self.pages.after(position, frozenset({"a.*"}), until, overlap=overlap)
 
 
 def cursors(page: Page) -> list[int]:
@@ -87,6 +87,15 @@ async def test_pages_are_bounded_by_number_and_bytes() -> None:
     page, _ = await log.after(99)
     assert sum(len(frame.data) for frame in page.frames) < 2 * PAGE_BYTES
     assert page.until == page.frames[-1].cursor
+
+
+async def test_a_later_page_looks_at_few_events_before_it_unless_they_leave_open_whether_some_are_gone() -> None:
+    log = Log(base=0, oldest=0, newest=9999, recorded=range(0))
+    page, _ = await log.after(999, overlap=LATER_OVERLAP)
+    assert (page.frames[0].cursor, list(page.overlap)) == (1000, [f"m{cursor}" for cursor in range(990, 1000)])
+    log.offsets = range(0, 10_000, 100)  # holes wider than that
+    page, source = await log.after(950, overlap=LATER_OVERLAP)
+    assert (page.frames[0].cursor, source, page.missing) == (1000, "stream", None)
 
 
 async def test_what_has_gone_from_the_stream_comes_from_the_table() -> None:
