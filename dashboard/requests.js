@@ -1,6 +1,7 @@
 // Commands sent over the socket that wait for their answers.
 
 import { ApiError } from "./api.js";
+import { sentence } from "./words.js";
 
 const PATIENCE_MS = 40_000;
 // What the gateway takes in one frame.
@@ -33,7 +34,7 @@ export class Requests {
   /** Hand an answer to whoever waits for it. */
   settle({ type, correlation_id, original_message_id, result, code, message }) {
     const asked = this.#take(correlation_id ?? original_message_id);
-    if (type === "error") asked?.reject(new ApiError(code, message ?? code, { code }));
+    if (type === "error") asked?.reject(new ApiError(code, sentence(message ?? code), { code }));
     else asked?.resolve(result ?? {});
   }
 

@@ -30,7 +30,7 @@ const PASSING = new Set(["unavailable", "timeout", "rate_limited", "internal"]);
 // Close codes after which coming back at once would not help.
 const STOPPING = {
   4403: "The gateway does not let this page in: its address is not among the allowed origins.",
-  4409: "Too many dashboards are open in this browser. Close one, then reconnect.",
+  4409: "Too many dashboards are open in this browser, or under this name. Close one, then reconnect.",
 };
 const REASONS = {
   1001: "The gateway is shutting down",

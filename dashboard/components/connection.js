@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../html.js";
 import { connection, cursor } from "../store.js";
 import { count } from "../times.js";
+import { sentence } from "../words.js";
 import { Icon } from "./icons.js";
 
 const BADGES = {
@@ -49,8 +50,6 @@ export function ConnectionBar({ onReconnect }) {
     </div>
   `;
 }
-
-const sentence = (text) => (/[.?!]$/.test(text) ? text : `${text}.`);
 
 function useCountdown(until) {
   const [left, setLeft] = useState(0);

@@ -51,7 +51,7 @@ function Freshness() {
 function OwnOnly() {
   return html`
     <p class="live-note">
-      You see the totals, and of agents and connections your own. To see all of them, open the link that
+      You see the totals, and of agents and connections your own. To see all of them, open the link that ${" "}
       <code>switchyard status</code> prints, or sign in with a key that has the scope <code>admin</code>.
     </p>
   `;
@@ -68,8 +68,11 @@ function Waiting() {
   }
   return html`
     <div class="live-body" aria-label="Loading" role="status">
-      <div class="figures">${[1, 2, 3, 4, 5, 6].map((n) => html`<div key=${n} class="figure waiting"><i></i><i></i></div>`)}</div>
-      <div class="skeleton live-skeleton"><i></i><i></i><i></i><i></i></div>
+      <div class="figures">${[1, 2, 3, 4, 5, 6, 7].map((n) => html`<div key=${n} class="figure waiting"><i></i><i></i></div>`)}</div>
+      <div class="live-grid">
+        <div class="skeleton"><i></i><i></i><i></i><i></i><i></i><i></i></div>
+        <div class="skeleton"><i></i><i></i><i></i></div>
+      </div>
     </div>
   `;
 }

@@ -4,6 +4,7 @@ import { html, useEffect, useState } from "../html.js";
 import { dismiss, isOver, notices } from "../notices.js";
 import { now } from "../store.js";
 import { absolute, ago } from "../times.js";
+import { sentence } from "../words.js";
 import { Icon, IconButton } from "./icons.js";
 
 export function Notices() {
@@ -49,4 +50,3 @@ function Countdown({ notice }) {
 }
 
 const secondsTo = (until) => Math.max(0, Math.ceil((until - Date.now()) / 1000));
-const sentence = (text) => (!text || /[.?!]$/.test(text) ? text : `${text}.`);

@@ -197,3 +197,33 @@ def test_an_answer_reaches_whoever_asked(call: Call) -> None:
         return [sent.length, ...kinds.map(({ value, reason }) => value ?? reason.kind)];
     }"""
     assert call("requests", code) == [3, 7, "conflict", "unreachable", "too_large"]
+
+
+def test_what_the_curator_asks_for_is_acknowledged_and_the_display_is_asked_for_while_it_is_watched(call: Call) -> None:
+    code = """async () => {
+        const real = window.WebSocket, seen = [];
+        window.WebSocket = class { sent = []; send(text) { this.sent.push(JSON.parse(text)); } close() {} };
+        const line = new m.Connection({
+            token: async () => ({ token: "t" }), url: async () => "ws://files.test", onEvent() {}, onGap() {},
+            onState() {}, onRefused() {}, onGatewayState: (frame) => seen.push(frame.type),
+        });
+        await line.start();
+        const { socket } = line, say = (frame) => socket.onmessage({ data: JSON.stringify(frame) });
+        line.watchGateway(true);
+        say({ type: "connected", cursor: 5, epoch: "e", connection_id: "c" });
+        say({ type: "subscribed" });
+        say({ type: "gateway_state" });
+        say({ type: "curator_checkin", missing_updates: [{ message_id: "a" }, { message_id: "b" }], attempt: 1 });
+        line.watchGateway(false);
+        line.stop();
+        window.WebSocket = real;
+        return [seen, ...socket.sent.map(({ type, topics, message_id }) => [type, message_id ?? topics.join()])];
+    }"""
+    assert call("socket", code) == [
+        ["gateway_state"],
+        ["subscribe", "#"],
+        ["subscribe", "system.gateway"],
+        ["ack", "a"],
+        ["ack", "b"],
+        ["unsubscribe", "system.gateway"],
+    ]
