@@ -98,9 +98,10 @@ def demo() -> None:
 def run(service: Annotated[str, typer.Argument(help="Such as ingress, ws_gateway or memory_worker.")]) -> None:
     """Run one service in the foreground, with the settings of the environment and `.env`.
 
-    Where these name no servers, with those of the stack that runs here: so one more gateway beside it.
+    Where these name no servers, with those of the stack that runs here: one more gateway beside it wants a port of its
+    own, by SWITCHYARD_GATEWAY_PORT.
 
-    Example: `SWITCHYARD_GATEWAY_PORT=8002 switchyard run ws_gateway`
+    Example: `switchyard run memory_worker`
     """
     from cli.local.environment import ENV_FILE, Environment
     from cli.local.run_file import servers
