@@ -72,11 +72,6 @@ class Quality:
         self._speed_at, self._full_since = now, None
 
     @property
-    def is_full(self) -> bool:
-        """Whether the socket is full."""
-        return self._full_since is not None
-
-    @property
     def mean_ping_ms(self) -> float | None:
         """The mean of the last pings."""
         return sum(self._pings) / len(self._pings) if self._pings else None
