@@ -74,6 +74,13 @@ class System:
         """Wait until these services (default: all) are ready."""
         await asyncio.to_thread(self.stack.wait_ready, services or None, seconds)
 
+    async def stop_services(self, *services: str) -> None:
+        """Stop these services (default: all) at once; each ends by itself."""
+        children = self.stack.processes
+        names = services or tuple(children)
+        stopped = await asyncio.gather(*(asyncio.to_thread(children[name].stop) for name in names))
+        assert dict(zip(names, stopped, strict=True)) == dict.fromkeys(names, True)
+
     async def crash_database(self) -> None:
         """kill -9 of every process of the server, and a start with recovery."""
         await asyncio.to_thread(self.database.kill)

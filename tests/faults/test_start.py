@@ -13,9 +13,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_every_service_waits_for_broker_and_database(system: System) -> None:
-    for child in system.stack.processes.values():
-        assert child.stop()
-    system.broker.stop()
+    await system.stop_services()
+    await asyncio.to_thread(system.broker.stop)
     await asyncio.to_thread(system.database.stop)
 
     services = system.stack.services

@@ -19,8 +19,7 @@ async def test_a_worker_killed_in_the_middle_leaves_one_effect_and_its_event(
 ) -> None:
     """Each of the workers, with a whole batch of each kind of command before it."""
     async with Load(system, session_id=f"{MARK}-{moment}", mark=f"{MARK}-") as load:
-        for worker in WORKERS:
-            assert system.stack.process(worker).stop(), "it stopped by itself"
+        await system.stop_services(*WORKERS)
         for kind in KINDS:
             for _ in range(12):
                 message = load.message(kind)
@@ -54,7 +53,7 @@ async def test_workers_killed_at_any_moment_cost_nothing(system: System, load: L
     claim = load.waiting_claim()
     load.start()
     for worker in WORKERS:
-        await load.more(200)
+        await load.more(120)
         if worker == "task_worker":
             await claim.begin(patience=2)
         system.stack.process(worker).kill()
@@ -62,7 +61,7 @@ async def test_workers_killed_at_any_moment_cost_nothing(system: System, load: L
     assert (await claim.answered()).status_code == 202
     task = await load.command("delegate_task", load.task_for("codex"), expect=201)
     assert await claim.repeated() == [task["task"]["task_id"]]
-    await load.more(200)
+    await load.more(120)
     await load.stop()
     await load.assert_once_each()
     assert await system.dead_letters() == system.letters_before
