@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("how", ["killed", "restarted"])
 async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: System, load: Load, how: str) -> None:
     load.start()
-    await load.more(300)
+    await load.more(150)
     claim = load.waiting_claim()
     await claim.begin(patience=30)
     if how == "killed":
@@ -26,7 +26,7 @@ async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: S
     await doors.refuse_questions()
     await doors.keep_writes()
     # Without a broker everything is accepted into the spool.
-    await load.more(200)
+    await load.more(100)
 
     await system.broker.start_again()
     # Two or three where nothing else runs.
@@ -42,7 +42,7 @@ async def test_a_broker_that_went_away_costs_nothing_that_was_accepted(system: S
     assert asyncio.get_running_loop().time() - began < 5
     await doors.assert_kept_writes_are_done()
     await doors.assert_keys_are_heard_of()
-    await load.more(200)
+    await load.more(100)
     await load.stop()
 
     # Less than 3 where nothing else runs.

@@ -16,7 +16,7 @@ NO_BROKER = "amqp://nobody:nothing@127.0.0.1:1/"
 @pytest.fixture
 def ingress(system: System, tmp_path: Path) -> Iterator[Ingress]:
     """An ingress that has never seen a broker."""
-    made = Ingress(system, tmp_path, AMQP_URL=NO_BROKER, SWITCHYARD_SPOOL_MAX_BYTES="300000")
+    made = Ingress(system, tmp_path, AMQP_URL=NO_BROKER, SWITCHYARD_SPOOL_MAX_BYTES="200000")
     made.start()
     yield made
     made.kill()
@@ -26,16 +26,16 @@ async def test_what_a_killed_ingress_had_in_its_spool_arrives(system: System, lo
     await ingress.serves()
     load.direct_to(ingress.url)
     load.start()
-    await load.more(100)
+    await load.more(60)
     # In the middle of the load, some requests unanswered; those clients send again.
     ingress.kill()
     accepted = len(load.accepted)
     ingress.start()
-    await load.more(100)
+    await load.more(60)
     await load.stop()
     ingress.kill()
     assert set(load.statuses) == {202}
-    assert accepted >= 100
+    assert accepted >= 60
     assert not await load.effects()
 
     ingress.start(AMQP_URL=system.broker.url)

@@ -16,7 +16,7 @@ async def test_services_stopped_and_started_under_load_cost_nothing(system: Syst
     claim = load.waiting_claim()
     load.start()
     for name in ("memory_worker", "task_worker", "session_worker", "ws_gateway", "ingress"):
-        await load.more(150)
+        await load.more(100)
         child = system.stack.process(name)
         if name == "task_worker":
             await claim.begin(patience=30)
@@ -27,7 +27,7 @@ async def test_services_stopped_and_started_under_load_cost_nothing(system: Syst
         if name == "task_worker":
             assert (await claim.answered()).json() == {"tasks": []}
         child.start()
-    await load.more(150)
+    await load.more(100)
     await load.stop()
     await load.assert_once_each()
     assert await system.dead_letters() == system.letters_before
