@@ -85,6 +85,9 @@ class Pacing:
     def drained(self, client: "Client", buffered: int) -> None:
         """A client's socket has room again, and holds so many bytes; to be called before more is written."""
         client.quality.drained(self._clock(), buffered)
+        if client.quality.slow:
+            # Whether it is fast again is asked now, not at its next beat.
+            client.ping_now()
 
     def ponged(self, client: "Client") -> None:
         """A client has answered a ping."""

@@ -8,7 +8,7 @@ connection's speed, and nothing needs to be.
 SLOW_BYTES_S = 125_000.0
 # ... and one that takes more than this is not.
 FAST_BYTES_S = 187_500.0
-# So is one whose pings take this long on average; below the second it may be fast again.
+# So is one whose pings take this long on average; once its last ping took less than the second it may be fast again.
 SLOW_PING_MS, FAST_PING_MS = 1_000.0, 500.0
 # So is one whose socket stays full for longer than this.
 STALLED_SECONDS = 3.0
@@ -74,7 +74,10 @@ class Quality:
     @property
     def mean_ping_ms(self) -> float | None:
         """The mean of the last pings."""
-        return sum(self._pings) / len(self._pings) if self._pings else None
+        return self._mean() if self._pings else None
+
+    def _mean(self) -> float:
+        return sum(self._pings) / len(self._pings)
 
     @property
     def bytes_s(self) -> float | None:
@@ -108,8 +111,11 @@ class Quality:
         speed = self.bytes_s if now - self._speed_at < SPEED_SECONDS else None
         if speed is not None and speed < (FAST_BYTES_S if slow else SLOW_BYTES_S):
             return "drain"
-        ping = self.mean_ping_ms
-        return "ping" if ping is not None and ping > (FAST_PING_MS if slow else SLOW_PING_MS) else ""
+        if not self._pings:
+            return ""
+        # A slow one is judged by its last ping: one that was stuck behind a full socket would weigh on the mean for
+        # minutes after that.
+        return "ping" if (self._pings[-1] > FAST_PING_MS if slow else self._mean() > SLOW_PING_MS) else ""
 
     @property
     def needs_watching(self) -> bool:

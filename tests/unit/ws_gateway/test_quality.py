@@ -42,6 +42,15 @@ def test_the_mean_of_the_last_five_pings_counts() -> None:
     assert quality.judge(1 + CALM_SECONDS) == ""
 
 
+def test_a_ping_that_was_stuck_weighs_no_longer_than_until_the_next() -> None:
+    quality = Quality()
+    quality.pong(40_000)
+    assert quality.judge(0) == "ping"
+    quality.pong(20)
+    assert quality.mean_ping_ms == 20_010
+    assert [quality.judge(1), quality.judge(1 + CALM_SECONDS)] == ["ping", ""]
+
+
 def test_an_earlier_speed_counts_half() -> None:
     quality = Quality()
     fill(quality, 0, 1, 100_000)
