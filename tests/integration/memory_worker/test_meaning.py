@@ -21,7 +21,7 @@ from shared.messages import decode_command
 from tests.conftest import ROOT
 from tests.integration.handling import result_of
 from tests.integration.memory_worker.conftest import MemoryWorker
-from tests.standins.embeddings import DIMENSIONS, EmbeddingsServer, vector_of
+from standins.embeddings import DIMENSIONS, EmbeddingsServer, vector_of
 
 
 @pytest.fixture(scope="module")
