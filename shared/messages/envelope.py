@@ -104,6 +104,9 @@ class _TopicWords(dict[str, Any]):
 class CommandData(Model):
     """The fields of one command, under `data`. Its class name in snake_case is the command's name."""
 
+    # Whether commands about one `room_id` and `bot_id` keep their order: see shared/messages/partitions.py.
+    partitioned: ClassVar[bool] = False
+
     @property
     def session_ids(self) -> Sequence[str]:
         """Every session this command is about."""
@@ -179,6 +182,11 @@ class CommandSpec:
     def routing_key(self) -> str:
         """Where the command is published on the commands exchange: `<area>.<command>`."""
         return f"{self.area}.{self.name}"
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is better published to a partition: see shared/messages/partitions.py."""
+        return self.data.partitioned
 
     @property
     def brings_records(self) -> bool:
