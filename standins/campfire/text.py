@@ -1,0 +1,92 @@
+"""How a message stands in Campfire: as rich HTML with mentions in it, and as the plain text made from that."""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+MENTION = "application/vnd.campfire.mention"
+_BLOCKS = frozenset({"div", "p", "pre", "blockquote", "li", "ul", "ol", "h1"})
+_SPACE = re.compile(r"\A\s+|\s+\Z")
+
+
+def mention(name: str, sgid: str) -> str:
+    """The attachment that mentions somebody."""
+    content = html.escape(f'<span class="mention">{html.escape(name)}</span>')
+    return (
+        f'<action-text-attachment sgid="{sgid}" content-type="{MENTION}" content="{content}"></action-text-attachment>'
+    )
+
+
+def rich(text: str, mentions: str = "") -> str:
+    """What the editor makes of a text that is typed: lines in a `div`, code between ``` in a `pre`."""
+    said, _, rest = text.partition("```")
+    code, _, after = rest.partition("```")
+    line = mentions + (" " if mentions and said else "") + _lines(said.rstrip("\n"))
+    return "".join(
+        [f"<div>{line}</div>", f"<pre>{_escaped(code.strip())}</pre>" if rest else "", _lines(after.strip())]
+    )
+
+
+def _lines(text: str) -> str:
+    return _escaped(text).replace("\n", "<br>")
+
+
+def _escaped(text: str) -> str:
+    # As the editor does: quotes stay.
+    return html.escape(text, quote=False)
+
+
+def mentioned(body: str) -> list[str]:
+    """The sgids of everybody a body mentions, once each."""
+    parser = _Reader({})
+    parser.feed(body)
+    return list(dict.fromkeys(parser.mentioned))
+
+
+def plain(body: str, names: dict[str, str]) -> str:
+    """The plain text of a body; `names` has the name for each sgid, and a mention reads `@Name`."""
+    parser = _Reader(names)
+    parser.feed(body)
+    return "".join(parser.parts).strip()
+
+
+def without_mentions_of(name: str, text: str) -> str:
+    """A text as the bot of that name gets it: without mentions of itself, and without white space round it."""
+    return _SPACE.sub("", text.replace(f"@{name}", ""))
+
+
+def rails_json(value: Any) -> bytes:
+    """JSON as Rails writes it: nothing between the parts, and what could end a script or a line escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for each in "<>&\u2028\u2029":
+        text = text.replace(each, f"\\u{ord(each):04x}")
+    return text.encode()
+
+
+class _Reader(HTMLParser):
+    """Collects the text and the mentions of a body."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self.mentioned: list[str] = []
+        self._names = names
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "action-text-attachment" and found.get("content-type") == MENTION:
+            sgid = found.get("sgid") or ""
+            self.mentioned.append(sgid)
+            if sgid in self._names:
+                self.parts.append(f"@{self._names[sgid]}")
+        elif tag == "br" or (tag in _BLOCKS and self.parts and not self.parts[-1].endswith("\n")):
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _BLOCKS and self.parts and not self.parts[-1].endswith("\n"):
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
