@@ -18,6 +18,10 @@ NOTES = (
     "Output token limit hit.",
     "Your response above was stopped by a safety classifier",
 )
+# How a message reads that the user sent while tools were at work.
+_STEERED = re.compile(
+    r"The user sent a new message while you were working:\n(.*?)\n\nThis is how Claude Code", re.DOTALL
+)
 _REMINDERS = re.compile(r"\s*<system-reminder>.*?</system-reminder>", re.DOTALL)
 
 
@@ -35,7 +39,6 @@ class Conversation:
     """What matters of the messages of a request."""
 
     prompts: list[str] = field(default_factory=list)  # the user's texts; the last one wants an answer
-    answers: list[str] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)  # of the tools called since the last prompt
 
     @property
@@ -47,26 +50,29 @@ class Conversation:
 def read(messages: list[dict[str, Any]]) -> Conversation:
     """The conversation in the messages of a valid request."""
     prompts: list[str] = []
-    answers: list[str] = []
     results: list[ToolResult] = []
     names: dict[str, str] = {}
     for message in messages:
         for block in blocks(message):
-            kind, text = block.get("type"), block.get("text", "")
-            if message["role"] == "assistant":
-                if kind == "tool_use":
-                    names[block["id"]] = block["name"]
-                elif kind == "text":
-                    answers.append(text)
+            kind = block.get("type")
+            if kind == "tool_use":
+                names[block["id"]] = block["name"].rsplit("__", 1)[-1]
             elif kind == "tool_result":
-                name = names.get(block["tool_use_id"], "")
-                results.append(
-                    ToolResult(name.rsplit("__", 1)[-1], text_of(block.get("content")), bool(block.get("is_error")))
-                )
-            elif kind == "text" and message["role"] == "user" and not text.lstrip().startswith((REMINDER, *NOTES)):
-                prompts.append(text)
-                results = []
-    return Conversation(prompts, answers, results)
+                name, said = names.get(block["tool_use_id"], ""), _text(block.get("content"))
+                results.append(ToolResult(name, _REMINDERS.sub("", said), bool(block.get("is_error"))))
+                if steered := _STEERED.findall(said):
+                    prompts, results = [*prompts, *steered], []
+            elif kind == "text" and message["role"] != "assistant":
+                wanted = _prompts(block["text"], message["role"])
+                prompts, results = prompts + wanted, [] if wanted else results
+    return Conversation(prompts, results)
+
+
+def _prompts(text: str, role: str) -> list[str]:
+    """What the user wrote in a text block."""
+    if steered := _STEERED.findall(text):
+        return list(steered)
+    return [] if role == "system" or text.lstrip().startswith((REMINDER, *NOTES)) else [text]
 
 
 def blocks(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -78,11 +84,11 @@ def blocks(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from content
 
 
-def text_of(content: Any) -> str:
-    """The text in a tool's result, without what Claude Code adds to it."""
+def _text(content: Any) -> str:
+    """All the text in a tool's result."""
     if isinstance(content, str):
-        return _REMINDERS.sub("", content)
-    return _REMINDERS.sub("", "\n".join(part.get("text", "") for part in content or [] if part.get("type") == "text"))
+        return content
+    return "\n".join(part.get("text", "") for part in content or [] if part.get("type") == "text")
 
 
 def mistake(body: Any) -> str | None:

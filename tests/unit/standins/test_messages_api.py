@@ -94,6 +94,19 @@ def test_tools_are_called_one_after_the_other_and_their_results_told(api: Messag
     assert text(ask(api, *messages, tools=TOOLS)) == "store_memory answered: kept a]]\nstore_memory answered: kept b"
 
 
+def test_what_the_user_sends_while_a_tool_is_at_work_is_the_question(api: MessagesAPI) -> None:
+    call = ask(api, user("[[tool store_memory {}]]"), tools=TOOLS).json()["content"][0]
+    note = (
+        "<system-reminder>\nThe user sent a new message while you were working:\nhurry [[echo]]\n\n"
+        "This is how Claude Code surfaces messages.\n</system-reminder>"
+    )
+    parts = [{"type": "text", "text": "kept\n"}, {"type": "text", "text": note}]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"], "content": parts}]}
+    messages = [user("[[tool store_memory {}]]"), {"role": "assistant", "content": [call]}, result]
+
+    assert text(ask(api, *messages, tools=TOOLS)) == "hurry"
+
+
 def test_a_tool_that_was_not_offered_is_missed(api: MessagesAPI) -> None:
     said = text(ask(api, user("[[tool forget {}]]"), tools=TOOLS))
     assert said == "There is no tool forget here; there are: mcp__switchyard__store_memory"
