@@ -226,10 +226,7 @@ class RunTurns(PartitionedData):
 
 @command("chat", result={"turn": Turn | None}, public=False)
 class StartTurn(PartitionedData):
-    """Begin an attempt at a turn; a worker gives it itself."""
-
-    turn_id: Id
-    attempt: int
+    """Begin an attempt at the first turn of a room that is open; the worker that has its partition gives it itself."""
 
 
 class Spent(Model):
@@ -240,16 +237,19 @@ class Spent(Model):
     cost_usd: float = 0.0
 
 
-@command("chat", result={"turn": Turn | None}, public=False)
+@command("chat", result={"turn": Turn | None, "more": bool}, public=False)
 class FinishTurn(PartitionedData):
-    """Keep what has become of an attempt; a worker gives it itself.
+    """Keep what has become of an attempt; the worker that has made it gives it itself.
 
-    `status` queued: it is given back, to be tried again. `session_id` is that of the Claude session it ran in.
+    `status` queued: it is to be tried again, `failed` says whether that counts as a failure. `claude_session` is that
+    of the conversation it belongs to. Replies with the turn, null if it had been dropped meanwhile, and whether more
+    are open.
     """
 
     turn_id: Id
     attempt: int
     status: TurnStatus
+    failed: bool = False
     answer: str | None = None
     reason: Label | None = None
     path: Path | None = None
