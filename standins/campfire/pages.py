@@ -69,7 +69,7 @@ def _first_bot(room: Room) -> Person | None:
 
 def _page(room: Room) -> str:
     bots = ", ".join(escape(each.name) for each in room.members if each.is_bot) or "nobody"
-    messages = "".join(f"<li><b>{escape(each.by.name)}</b><br>{_text(each.plain)}" for each in room.messages)
+    messages = "".join(f"<li><b>{escape(each.by.name)}</b><br>{_text(each.shown)}" for each in room.messages)
     return _PAGE.format(name=escape(room.name or "A conversation"), bots=bots, messages=messages)
 
 

@@ -61,6 +61,12 @@ class Message:
         return (text.plain(self.html, names) if self.html else "") or self.attachment or ""
 
     @property
+    def shown(self) -> str:
+        """What a reader sees of it: unlike in the plain text, a newline that is not a `<br>` is a space."""
+        names = {person.sgid: person.name for person in self.room.members}
+        return (text.shown(self.html, names) if self.html else "") or self.attachment or ""
+
+    @property
     def mentions(self) -> list[Person]:
         """The members of the room it mentions."""
         found = text.mentioned(self.html or "")

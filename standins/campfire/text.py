@@ -7,7 +7,17 @@ from html.parser import HTMLParser
 from typing import Any
 
 MENTION = "application/vnd.campfire.mention"
-_BLOCKS = frozenset({"div", "p", "pre", "blockquote", "li", "ul", "ol", "h1"})
+_BLOCKS = frozenset(
+    ["div", "p", "pre", "blockquote", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "dl", "dd", "dt"]
+)
+# What Campfire shows; any other element is taken out, with all that is in it.
+ALLOWED = _BLOCKS | frozenset(
+    ("a", "abbr", "acronym", "address", "b", "big", "br", "cite", "code", "del", "dfn", "em", "hr", "i", "ins", "kbd")
+    + ("samp", "small", "span", "strong", "sub", "sup", "time", "tt", "var")
+    + ("action-text-attachment", "figure", "figcaption")
+)
+_VOID = frozenset(["br", "hr", "img", "input", "link", "meta"])
+_HARD_SPACE = "\0"
 _SPACE = re.compile(r"\A\s+|\s+\Z")
 
 
@@ -52,6 +62,13 @@ def plain(body: str, names: dict[str, str]) -> str:
     return "".join(parser.parts).strip()
 
 
+def shown(body: str, names: dict[str, str]) -> str:
+    """What a reader sees: white space counts in a `pre` alone, and elements that are not allowed are gone."""
+    parser = _Reader(names, as_shown=True)
+    parser.feed(body)
+    return re.sub(r" *\n *", "\n", "".join(parser.parts)).replace(_HARD_SPACE, " ").strip()
+
+
 def without_mentions_of(name: str, text: str) -> str:
     """A text as the bot of that name gets it: without mentions of itself, and without white space round it."""
     return _SPACE.sub("", text.replace(f"@{name}", ""))
@@ -68,14 +85,18 @@ def rails_json(value: Any) -> bytes:
 class _Reader(HTMLParser):
     """Collects the text and the mentions of a body."""
 
-    def __init__(self, names: dict[str, str]) -> None:
+    def __init__(self, names: dict[str, str], *, as_shown: bool = False) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self.mentioned: list[str] = []
         self._names = names
+        self._as_shown = as_shown
+        self._open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
+        if tag not in _VOID:
+            self._open.append(tag)
         if tag == "action-text-attachment" and found.get("content-type") == MENTION:
             sgid = found.get("sgid") or ""
             self.mentioned.append(sgid)
@@ -85,8 +106,14 @@ class _Reader(HTMLParser):
             self.parts.append("\n")
 
     def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            del self._open[len(self._open) - 1 - self._open[::-1].index(tag) :]
         if tag in _BLOCKS and self.parts and not self.parts[-1].endswith("\n"):
             self.parts.append("\n")
 
     def handle_data(self, data: str) -> None:
+        if self._as_shown:
+            if not ALLOWED.issuperset(self._open):
+                return
+            data = data.replace(" ", _HARD_SPACE) if "pre" in self._open else re.sub(r"\s+", " ", data)
         self.parts.append(data)

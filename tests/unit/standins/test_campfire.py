@@ -180,6 +180,21 @@ def test_a_bot_answers_with_its_key(campfire: Campfire, room: Room, bot: Person)
     assert [each.status for each in campfire.posted] == [201, 422, 302, 404, 201]
 
 
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        ("one\ntwo  three", "one two three"),
+        ("one<br>two<div>three</div>four", "one\ntwo\nthree\nfour"),
+        ("use <pre>  a\n  b</pre> now", "use\n  a\n  b\nnow"),
+        ("a list[<T>] of x < y &lt;b&gt;", "a list["),
+        ("a <script>x</script><b>bold</b>", "a bold"),
+    ],
+)
+def test_a_body_is_html_and_is_seen_as_such(campfire: Campfire, room: Room, bot: Person, body: str, seen: str) -> None:
+    HTTP.post(path(campfire, room, bot), content=body.encode())
+    assert room.messages[0].shown == seen
+
+
 def test_a_bot_edits_and_takes_back_its_own_messages_alone(
     campfire: Campfire, room: Room, bot: Person, jason: Person
 ) -> None:
