@@ -166,10 +166,14 @@ def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
 
 
 def running_stack(
-    database_url: str, amqp_url: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    database_url: str,
+    amqp_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    **values: str,
 ) -> Iterator[Stack]:
     """Every service on these servers; when tests have failed, the end of its log is shown."""
-    environment = free_environment(DATABASE_URL=database_url, AMQP_URL=amqp_url)
+    environment = free_environment(DATABASE_URL=database_url, AMQP_URL=amqp_url, **values)
     data = tmp_path_factory.mktemp("stack")
     with Stack(data, environment) as running:
         yield running
