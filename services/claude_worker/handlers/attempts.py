@@ -86,7 +86,7 @@ def finish_turn(ownership: Ownership, entries: Entries, into: list[Ended]) -> Ha
             held = None
         else:
             if data.status == "queued":
-                held = replace(held.moved(status="queued"), failures=held.failures + data.failed)
+                held = replace(held.moved(status="queued", reason=data.reason), failures=held.failures + data.failed)
             else:
                 held = held.moved(**finished(held, data, datetime.now(UTC)).__dict__)
             held = await turns.save_turn(tx, held)
