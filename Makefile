@@ -16,7 +16,8 @@ MAKEFLAGS += --no-print-directory
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
-up: $(RUNTIME) ## start everything (DETACH=1: in the background, DEMO=1: with the demonstration)
+up: ## start everything (DETACH=1: in the background, DEMO=1: with the demonstration)
+	@deploy/bootstrap $(if $(demo),claude,runtime)
 	@$(SWITCHYARD) up $(detach) $(demo)
 
 down: $(RUNTIME) ## stop what `make up` started
@@ -48,7 +49,7 @@ bench: $(DEV) ## run the benchmarks
 clean-data: $(RUNTIME) ## remove the database, the broker's data and the logs of this checkout
 	@$(SWITCHYARD) clean-data
 
-$(RUNTIME): requirements.txt deploy/bootstrap
+$(RUNTIME): requirements.txt requirements-claude.txt deploy/bootstrap
 	@deploy/bootstrap runtime
 
 $(DEV): requirements-dev.txt deploy/bootstrap

@@ -22,6 +22,11 @@ DESCRIPTION = """\
 Publish commands to the commands exchange with an AMQP client of your own, or bind a queue of your own to the events
 exchange. A reply to a command goes to its `reply_to`, as `{"ok": true, "result"}` or
 `{"ok": false, "error": {"code", "message", "details"}}`. In a routing key a dot, `*`, `#` or a space of an id is `_`.
+
+Commands of the area `chat` that name a room and a bot are handled in their order within a partition. Published as
+`chat.<command>` they find their way; with the partition as a third word (`chat.chat_message.07`) they keep their order
+with those that came in by another door. It is BLAKE2b with a digest of one byte over `<room_id>\\n<bot_id>`, modulo
+16, in two digits.
 """
 
 

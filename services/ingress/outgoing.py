@@ -10,6 +10,7 @@ from shared.bus.bodies import COMPRESS_FROM, packed
 from shared.errors import Rejected, invalid
 from shared.messages import COMMANDS, CommandSpec, now
 from shared.messages.envelope import delivery_message_id
+from shared.messages.partitions import routing_key_of
 
 _RECEIVE_WEBHOOK = COMMANDS["receive_webhook"].routing_key
 # An AMQP short string, which carries the id, holds 255 bytes.
@@ -45,7 +46,7 @@ def command(spec: CommandSpec, envelope: Mapping[str, Any], data: bytes, tracepa
     body = orjson.dumps(
         {"type": "command", "command": spec.name, "timestamp": now(), **envelope, "data": orjson.Fragment(data)}
     )
-    return Outgoing(spec.routing_key, envelope["message_id"], body, "", traceparent)
+    return Outgoing(routing_key_of(spec, data), envelope["message_id"], body, "", traceparent)
 
 
 def receive_webhook(

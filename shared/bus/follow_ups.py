@@ -11,6 +11,7 @@ from shared.bus.topology import COMMANDS
 from shared.logs import get_logger
 from shared.messages import Command, JsonText, encode_command, spec_of
 from shared.messages.envelope import MAX_HOPS, Priority
+from shared.messages.partitions import routing_key_of
 
 _FOLLOW_UPS = uuid_utils.UUID("0f6f2c1c-6d0e-5c52-9f0e-5a3c5be0f3a7")
 log = get_logger()
@@ -61,6 +62,6 @@ def commands_of(cause: Command, follow_ups: Sequence[FollowUp]) -> list[Publicat
             hops=cause.hops + 1,
             trust=trust,
         )
-        key = spec_of(each.command).routing_key
+        key = routing_key_of(spec_of(each.command), each.data)
         sent.append(Publication(key, body.decode(), message_id, cause.traceparent, COMMANDS))
     return sent

@@ -45,6 +45,17 @@ class Acknowledger:
         self._connection = connection
         self._done: set[int] = set()
         self._acknowledged = 0
+        self._unfinished = 0
+
+    def taken(self, count: int) -> None:
+        """So many deliveries have come."""
+        self._unfinished += count
+        UNFINISHED.inc(count)
+
+    def forget(self) -> None:
+        """What is not finished is the broker's again."""
+        UNFINISHED.dec(self._unfinished)
+        self._unfinished = 0
 
     def done(self, tags: Sequence[int]) -> None:
         """These deliveries are finished with."""
@@ -54,7 +65,9 @@ class Acknowledger:
             last += 1
             self._done.remove(last)
         if last > self._acknowledged:
-            UNFINISHED.dec(last - self._acknowledged)
+            finished = min(last - self._acknowledged, self._unfinished)
+            self._unfinished -= finished
+            UNFINISHED.dec(finished)
             self._acknowledged = last
             self._connection.ack(last, multiple=True)
 

@@ -13,6 +13,7 @@ from shared.bus.topology import COMMANDS
 from shared.errors import ERROR_CODES, ErrorCode, Rejected, Unavailable
 from shared.messages import CommandSpec, JsonText, encode_command, new_id, spec_of
 from shared.messages.json_text import slices
+from shared.messages.partitions import routing_key_of
 
 
 class Rpc:
@@ -44,6 +45,7 @@ class Rpc:
         correlation_id = str(next(self._numbers))
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[correlation_id] = reply
+        routing_key = routing_key_of(spec, slices(body)["data"]) if spec.partitioned else spec.routing_key
         body, encoding = packed(body)
         address = {
             "reply_to": REPLIES,
@@ -54,13 +56,13 @@ class Rpc:
         try:
             if spec.reads:
                 sent = self._publisher.send(
-                    COMMANDS, spec.routing_key, body, message_id=message_id, persistent=False,
+                    COMMANDS, routing_key, body, message_id=message_id, persistent=False,
                     expiration=str(int(wait * 1000)), **address,
                 )  # fmt: skip
                 sent.add_done_callback(lambda confirm: _pass_failure(confirm, reply))
             else:
                 await self._publisher.publish(
-                    COMMANDS, spec.routing_key, body, message_id=message_id, deadline=deadline, **address
+                    COMMANDS, routing_key, body, message_id=message_id, deadline=deadline, **address
                 )
             async with asyncio.timeout(wait):
                 return await reply

@@ -35,6 +35,8 @@ class Context:
     publisher: Publisher
     # Set whenever the worker has committed a callback.
     callbacks_owed: asyncio.Event
+    # Set when the worker is to stop: what `run_worker` was given as `finishing` ends by itself then.
+    stopping: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,14 @@ async def run_worker(
     queries: Mapping[str, QueryHandler] | None = None,
     timers: Sequence[Timer] = (),
     background: Sequence[Background] = (),
+    finishing: Sequence[Background] = (),
     sharing: Sharing | None = None,
 ) -> None:
     """Run a worker until SIGTERM: it finishes what it has taken, within 12 s, and acknowledges it.
 
-    Broker and database may be away at the start and at any time; the worker is then live but not ready.
+    `background` is cancelled in the end; `finishing` is waited for as long as the worker itself, with the broker and
+    the database still there. Broker and database may be away at the start and at any time; the worker is then live but
+    not ready.
     """
     logs.configure(name, form=settings.log_format, level=settings.log_level)
     telemetry.export_traces(name, settings.otlp_endpoint)
@@ -88,7 +93,7 @@ async def run_worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,
         handlers=handlers, batch_handlers=batch_handlers or {}, sharing=sharing,
     )  # fmt: skip
-    context = Context(name, settings, database, publisher, worker.callbacks_owed)
+    context = Context(name, settings, database, publisher, worker.callbacks_owed, asyncio.Event())
 
     async def database_fault() -> str | None:
         try:
@@ -122,20 +127,22 @@ async def run_worker(
     gc.freeze()
     working = asyncio.ensure_future(worker.run())
     helpers = [asyncio.ensure_future(service) for service in services]
+    finishers = [asyncio.ensure_future(start(context)) for start in finishing]
     stop = asyncio.ensure_future(stop_requested())
-    await asyncio.wait([stop, working, *helpers], return_when=asyncio.FIRST_COMPLETED)
-    for task in (working, *helpers):
+    await asyncio.wait([stop, working, *helpers, *finishers], return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, *helpers, *finishers):
         if task.done() and not task.cancelled() and (error := task.exception()):
             log.error("service_failed", exc_info=error)
     worker.stop()
-    _, late = await asyncio.wait([working], timeout=GRACE_SECONDS)
+    context.stopping.set()
+    _, late = await asyncio.wait([working, *finishers], timeout=GRACE_SECONDS)
     if late:
         log.warning(
             "stopped_in_work", grace_s=GRACE_SECONDS, hint="the broker delivers what was not acknowledged again"
         )
-    for task in (working, stop, *helpers):
+    for task in (working, stop, *helpers, *finishers):
         task.cancel()
-    await asyncio.gather(working, stop, *helpers, return_exceptions=True)
+    await asyncio.gather(working, stop, *helpers, *finishers, return_exceptions=True)
     await database.close()
     await reads.close()
     log.info("stopped")

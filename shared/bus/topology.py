@@ -6,6 +6,7 @@ from pamqp import commands as amqp
 
 from shared.bus.connection import Connection
 from shared.messages import COMMANDS as REGISTRY
+from shared.messages.partitions import PARTITIONS, partition_word
 
 COMMANDS = "switchyard.commands"
 EVENTS = "switchyard.events"
@@ -17,7 +18,7 @@ WAKES = "switchyard.wakes"
 # Between the gateways: who is connected where.
 GATEWAYS = "switchyard.gateways"
 
-AREAS = ("webhook", "session", "memory", "task", "agent", "sidebar")
+AREAS = ("webhook", "session", "memory", "task", "agent", "sidebar", "chat")
 # Where a command goes that could not be handled yet, by how long it waits there.
 RETRY_TIERS = {1: "switchyard.retry.1s", 10: "switchyard.retry.10s", 60: "switchyard.retry.60s"}
 # What a queue may hold before publishers are refused; far more than a worker is ever behind.
@@ -48,6 +49,18 @@ def commands_queue(area: str) -> str:
 def queries_queue(area: str) -> str:
     """The queue of an area's reading commands."""
     return f"{area}.queries"
+
+
+def partition_queue(area: str, partition: int) -> str:
+    """The queue of what is published to one of an area's partitions."""
+    return f"{area}.{partition_word(partition)}"
+
+
+def _partition_keys(area: str, partition: int) -> list[tuple[str, str]]:
+    word = partition_word(partition)
+    return [
+        (COMMANDS, f"{spec.routing_key}.{word}") for spec in REGISTRY.values() if spec.area == area and spec.partitioned
+    ]
 
 
 def _routing_keys(area: str, *, reads: bool) -> list[tuple[str, str]]:
@@ -83,6 +96,16 @@ QUEUES = [
         [(DEAD_LETTERS, ""), (UNROUTED, "")],
     ),
     *(Queue(commands_queue(area), _QUORUM_COMMANDS, _routing_keys(area, reads=False)) for area in AREAS),
+    # What is published by the plain key all the same, by whoever knows no partitions, is in `<area>.commands`.
+    *(
+        Queue(
+            partition_queue("chat", partition),
+            # Its owner is kept in the database; this keeps the order while one takes over from another.
+            {**_QUORUM_COMMANDS, "x-single-active-consumer": True},
+            _partition_keys("chat", partition),
+        )
+        for partition in range(PARTITIONS)
+    ),
     *(Queue(queries_queue(area), {}, _routing_keys(area, reads=True)) for area in AREAS if area != "webhook"),
     *(
         Queue(

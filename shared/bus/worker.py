@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from shared.bus.batch_log import observe
 from shared.bus.bodies import unpacked
@@ -25,8 +25,8 @@ from shared.bus.waiting import Waiting
 from shared.database import Database, is_transient
 from shared.errors import Rejected, Unavailable, invalid
 from shared.logs import get_logger
-from shared.messages import decode_command
-from shared.telemetry import UNFINISHED, span, well_formed
+from shared.messages import Command, decode_command
+from shared.telemetry import span, well_formed
 
 # Enough for several batches to be under way; small enough that a restart gives little back.
 BATCHES_AHEAD = 4
@@ -36,24 +36,36 @@ log = get_logger()
 
 
 class Worker:
-    """Handles the writing commands of some areas until told to stop."""
+    """Handles the writing commands of some areas, or of some queues, until told to stop.
+
+    `ordered`: the queues are partitions, which another takes over. What this one has taken and not begun goes back
+    to their heads with the connection, and nothing of it comes before that to whoever is next.
+    """
 
     def __init__(
         self,
         *,
         name: str,
         url: str,
-        areas: Sequence[str],
+        areas: Sequence[str] = (),
+        queues: Sequence[str] = (),
         database: Database,
         publisher: Publisher,
         handlers: Mapping[str, Handler],
         batch_handlers: Mapping[str, BatchHandler],
         sharing: Sharing | None = None,
+        ordered: bool = False,
+        heartbeat: int = 10,
+        on_committed: Callable[[Sequence[Command]], None] | None = None,
     ) -> None:
+        """`on_committed` is told of commands whenever they, or records of them, are committed."""
         sharing = sharing or Sharing()
         self._name = name
         self._url = url
-        self._areas = areas
+        self._queues = [*(commands_queue(area) for area in areas), *queues]
+        self._ordered = ordered
+        self._heartbeat = heartbeat
+        self._on_committed = on_committed
         self._database = database
         self._publisher = publisher
         self._commands = frozenset(handlers) | frozenset(batch_handlers)
@@ -88,7 +100,9 @@ class Worker:
         """Consume until `stop`, reconnecting whenever the broker was away."""
         while not self._stopping:
             try:
-                async with await Connection.open(self._url, name=f"{self._name} consumer") as connection:
+                async with await Connection.open(
+                    self._url, name=f"{self._name} consumer", heartbeat=self._heartbeat
+                ) as connection:
                     await self._consume(connection)
             except Unavailable as error:
                 log.warning("consumer_lost", reason=str(error), retry_s=RECONNECT_SECONDS)
@@ -103,16 +117,13 @@ class Worker:
         self._acknowledger = Acknowledger(connection)
         self._stuck = False
         connection.closed.add_done_callback(lambda _: self._wake.set())
-        tags = [
-            await connection.consume(commands_queue(area), self._on_deliveries, prefetch=self._prefetch)
-            for area in self._areas
-        ]
+        tags = [await connection.consume(queue, self._on_deliveries, prefetch=self._prefetch) for queue in self._queues]
         self.connected = True
-        log.info("consuming", queues=[commands_queue(area) for area in self._areas])
+        log.info("consuming", queues=self._queues)
         try:
             await self._work(connection)
             if self._stopping and not connection.closed.done():
-                for tag in tags:
+                for tag in () if self._ordered else tags:
                     await connection.cancel(tag)
                 await self._answer_parked()
                 await self._drain()
@@ -124,7 +135,7 @@ class Worker:
         finally:
             self.connected = False
             await self._drain()
-            UNFINISHED.set(0)
+            self._acknowledger.forget()
             self._inbox.clear()
             self._waiting.clear()
         if not self._stopping:
@@ -136,7 +147,7 @@ class Worker:
         await self._outbox.mark_idle()
 
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
-        UNFINISHED.inc(len(deliveries))
+        self._acknowledger.taken(len(deliveries))
         for delivery in deliveries:
             try:
                 command = decode_command(unpacked(delivery), well_formed(delivery.traceparent))
@@ -221,6 +232,8 @@ class Worker:
         if any(outcome.callbacks for _, outcome in outcomes):
             self.callbacks_owed.set()
         self._waiting.committed(batch, by_id)
+        if self._on_committed is not None:
+            self._on_committed(commands)
         missing, done = [], []
         for item in batch:
             answer = by_id[item.command.message_id]

@@ -7,6 +7,8 @@ from shared.messages import (  # noqa: F401  (declares the commands)
     artifacts,
     batch,
     callbacks,
+    chat,
+    chat_events,
     live,
     memory,
     mentions,

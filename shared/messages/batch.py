@@ -96,6 +96,10 @@ def batchable(name: str) -> CommandSpec:
         raise invalid(f"there is no command {name!r}; /docs lists those there are", command=name)
     if spec.data is Batch:
         raise invalid("a batch can't hold another batch", command=name)
+    if spec.area == "chat":
+        raise invalid(
+            f"{name!r} can't be part of a batch: what is said in a room keeps the order of that", command=name
+        )
     if spec.scope == "admin":
         # Who may send a batch may publish, and no more than that.
         raise invalid(f"{name!r} is an admin's command, which can't be part of a batch", command=name)

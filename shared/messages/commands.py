@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -13,6 +13,9 @@ from shared.messages.json_text import MAX_WRAPPED_DEPTH, JsonText, check_json, e
 
 class CommandData(Model):
     """The fields of one command, under `data`. Its class name in snake_case is the command's name."""
+
+    # Whether commands about one `room_id` and `bot_id` keep their order: see shared/messages/partitions.py.
+    partitioned: ClassVar[bool] = False
 
     @property
     def session_ids(self) -> Sequence[str]:
@@ -89,6 +92,11 @@ class CommandSpec:
     def routing_key(self) -> str:
         """Where the command is published on the commands exchange: `<area>.<command>`."""
         return f"{self.area}.{self.name}"
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is better published to a partition: see shared/messages/partitions.py."""
+        return self.data.partitioned
 
     @property
     def brings_records(self) -> bool:

@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
+from standins.messages_api import MessagesAPI
 from tests.conftest import copy_of, running_stack, vhost_of
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
@@ -119,13 +120,17 @@ def stack(
 ) -> Iterator[Stack]:
     """Every service, started once for all of these tests, which therefore name sessions and keys of their own.
 
-    It may call back to 127.0.0.1.
+    It may call back to 127.0.0.1; its bots ask a stand-in of the Messages API.
     """
-    for database_url in copy_of(postgres, template):
-        for amqp_url in vhost_of(rabbitmq):
-            yield from running_stack(
-                database_url, amqp_url, tmp_path_factory, request, SWITCHYARD_CALLBACK_ALLOW="127.0.0.1"
-            )
+    with MessagesAPI() as api:
+        settings = {
+            "SWITCHYARD_CALLBACK_ALLOW": "127.0.0.1",
+            "ANTHROPIC_BASE_URL": api.url,
+            "ANTHROPIC_API_KEY": "sk-stand-in",
+        }
+        for database_url in copy_of(postgres, template):
+            for amqp_url in vhost_of(rabbitmq):
+                yield from running_stack(database_url, amqp_url, tmp_path_factory, request, **settings)
 
 
 @pytest.fixture

@@ -2,6 +2,17 @@
 
 from shared.database.tables.access import api_keys, audit
 from shared.database.tables.callbacks import callback_attempts, callbacks
+from shared.database.tables.chat import (
+    chat_approvals,
+    chat_partitions,
+    chat_posts,
+    chat_switches,
+    chat_transcripts,
+    chat_usage,
+    chat_workers,
+    chats,
+    turns,
+)
 from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
 from shared.database.tables.live import mentions, presences, resumed_connections, revoked_tokens
@@ -26,6 +37,14 @@ __all__ = [
     "audit",
     "callback_attempts",
     "callbacks",
+    "chat_approvals",
+    "chat_partitions",
+    "chat_posts",
+    "chat_switches",
+    "chat_transcripts",
+    "chat_usage",
+    "chat_workers",
+    "chats",
     "conversation_chunks",
     "dead_letters",
     "deliveries",
@@ -53,5 +72,6 @@ __all__ = [
     "task_dependencies",
     "task_queues",
     "tasks",
+    "turns",
     "unconfirmed_messages",
 ]

@@ -19,7 +19,7 @@ from shared.bus.rpc import Rpc
 from shared.bus.tail import StreamEvent, Tail
 from shared.errors import Rejected
 from shared.messages import encode_command, new_id, spec_of
-from tests.standins.embeddings import EmbeddingsServer
+from standins.embeddings import EmbeddingsServer
 from tests.waiting import eventually_async
 
 

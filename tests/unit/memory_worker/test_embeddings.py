@@ -8,7 +8,7 @@ import pytest
 
 from services.memory_worker.embeddings import Embeddings, EmbeddingsError
 from services.memory_worker.settings import MemoryWorkerSettings
-from tests.standins.embeddings import EmbeddingsServer, vector_of
+from standins.embeddings import EmbeddingsServer, vector_of
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,11 @@
 """An embeddings endpoint as OpenAI's is, without a model: texts are near each other when they share words.
 
-`python -m tests.standins.embeddings 8123` serves one by hand. In tests: `with EmbeddingsServer() as server`, with
-`server.behaviour` set to what is to go wrong.
+`with EmbeddingsServer() as server`, with `server.behaviour` set to what is to go wrong.
 """
 
 import math
 import re
-import sys
 import threading
-import time
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -114,10 +111,3 @@ def _handler(server: EmbeddingsServer) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
-
-
-if __name__ == "__main__":
-    with EmbeddingsServer(int(sys.argv[1]) if len(sys.argv) > 1 else 8123) as running:
-        print(running.url, flush=True)
-        while True:
-            time.sleep(3600)

@@ -1,0 +1,90 @@
+"""The composition of the Claude worker: builds everything, decides nothing."""
+
+import asyncio
+
+from services.claude_worker.bots import Bot, load
+from services.claude_worker.cli import Cli, forget_secrets
+from services.claude_worker.failures import NO_CREDENTIAL, NOT_INSTALLED, Failure
+from services.claude_worker.handlers import area_handlers, partition_handlers
+from services.claude_worker.lanes import Workshop
+from services.claude_worker.partitions import Partitions
+from services.claude_worker.pool import Pool
+from services.claude_worker.queries import QUERIES
+from services.claude_worker.settings import ClaudeWorkerSettings
+from services.claude_worker.transcripts import TranscriptStore
+from shared.bus.local import LocalCommands
+from shared.bus.service import Background, Context, run_worker
+from shared.database import Database
+from shared.logs import get_logger
+from shared.messages import new_id
+
+NAME = "claude_worker"
+log = get_logger()
+
+
+async def run(settings: ClaudeWorkerSettings) -> None:
+    """Run until SIGTERM. Raises BotsError."""
+    bots = load(settings.config)
+    forget_secrets()
+    await run_worker(
+        settings,
+        NAME,
+        areas=["chat"],
+        handlers=area_handlers(bots),
+        queries=QUERIES,
+        finishing=[answer_rooms(settings, bots)],
+    )
+
+
+def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Background:
+    """Run this worker's share of the partitions, with the bots that are declared."""
+
+    async def answer(context: Context) -> None:
+        url = settings.database_url.get_secret_value()
+        database = Database(url, name=f"{NAME} turns", size=8)
+        pool, obstacle = make_pool(settings, bots, TranscriptStore(database))
+        if obstacle is not None:
+            log.warning("bots_cannot_answer", reason=obstacle.reason, hint=obstacle.told)
+        local = LocalCommands(database, context.publisher)
+        shop = Workshop(bots, pool, local, context.publisher, obstacle)
+        partitions = Partitions(
+            shop,
+            new_id(),
+            url=settings.amqp_url.get_secret_value(),
+            database=database,
+            handlers=partition_handlers(bots),
+            status=pool.status,
+        )
+        helpers = [asyncio.create_task(pool.watch()), asyncio.create_task(local.keep_marked())]
+        try:
+            await partitions.run(context.stopping)
+        finally:
+            pool.kill()
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await database.close()
+
+    return answer
+
+
+def make_pool(
+    settings: ClaudeWorkerSettings, bots: dict[str, Bot], store: TranscriptStore
+) -> tuple[Pool, Failure | None]:
+    """The pool, and why it can't have clients if it can't."""
+    try:
+        from services.claude_worker.clients import EXECUTABLE, LiveClient
+    except ModuleNotFoundError as error:
+        if error.name != "claude_agent_sdk":
+            raise
+
+        def refuse(bot: Bot, resume: str | None) -> LiveClient:
+            raise AssertionError("there is no SDK")
+
+        return Pool(bots, refuse, max_clients=1), NOT_INSTALLED
+    cli = Cli(settings, EXECUTABLE)
+
+    def make(bot: Bot, resume: str | None) -> LiveClient:
+        return LiveClient(bot, cli, store, resume=resume)
+
+    return Pool(bots, make, max_clients=settings.chat_max_clients), None if cli.has_credential else NO_CREDENTIAL

@@ -1,0 +1,33 @@
+"""reset_chat and set_chat."""
+
+from services.claude_worker.store import chats, transcripts, turns
+from shared.bus.replies import Reply
+from shared.database import Transaction
+from shared.messages import Command
+from shared.messages.chat import ResetChat, SetChat
+from shared.messages.chat_events import ChatDropped, ChatReset
+from shared.messages.partitions import partition_of
+
+
+async def reset_chat(tx: Transaction, command: Command) -> Reply:
+    """Begin anew: what is open is dropped, what was said is forgotten. Doing it again forgets nothing more."""
+    data: ResetChat = command.data
+    held = await chats.lock_chat(tx, data.room_id, data.bot_id)
+    partition = partition_of(data.room_id, data.bot_id)
+    dropped = await turns.drop_open(tx, partition, data.room_id, data.bot_id, "reset")
+    if held.claude_session is not None:
+        await transcripts.forget_session(tx, held.claude_session)
+    chat = held.chat.model_copy(update={"conversation": held.chat.conversation + 1})
+    await chats.save_chat(tx, chats.HeldChat(chat, None))
+    room = {"room_id": data.room_id, "bot_id": data.bot_id}
+    told = [ChatDropped(**room, turn=each.turn) for each in dropped]
+    return Reply({"chat": chat, "dropped": len(dropped)}, [*told, ChatReset(**room, chat=chat)])
+
+
+async def set_chat(tx: Transaction, command: Command) -> Reply:
+    """Say how a room differs from what its bot is declared with."""
+    data: SetChat = command.data
+    held = await chats.lock_chat(tx, data.room_id, data.bot_id)
+    chat = held.chat.model_copy(update={"idle_minutes": data.idle_minutes, "keep_days": data.keep_days})
+    await chats.save_chat(tx, held._replace(chat=chat))
+    return Reply({"chat": chat})

@@ -1,0 +1,66 @@
+"""chat_message and run_turns."""
+
+from collections.abc import Mapping
+
+from services.claude_worker.bots import Bot
+from services.claude_worker.store import chats, turns
+from services.claude_worker.turns import reason_not_to_answer
+from shared.bus.replies import Handler, Reply
+from shared.database import Transaction
+from shared.errors import Rejected, invalid
+from shared.messages import Command, Event, new_id
+from shared.messages.chat import ChatMessage, DropReason
+from shared.messages.chat_events import ChatDropped, ChatQueued
+from shared.messages.partitions import partition_of
+
+
+def chat_message(bots: Mapping[str, Bot]) -> Handler:
+    """Give a message its place among those of its room and bot, or refuse it one; no owner of anything is needed."""
+
+    async def run(tx: Transaction, command: Command) -> Reply:
+        data: ChatMessage = command.data
+        bot = bots.get(data.bot_id)
+        if bot is None:
+            known = ", ".join(sorted(bots)) or "none"
+            raise Rejected(
+                "not_found",
+                f"bot {data.bot_id!r} does not exist; those declared in switchyard.toml are: {known}",
+                bot_id=data.bot_id,
+            )
+        if not data.text.strip():
+            raise invalid("`data` of chat_message is not valid: text is blank", fields=[{"field": "text"}])
+        partition = partition_of(data.room_id, data.bot_id)
+        held = await chats.lock_chat(tx, data.room_id, data.bot_id)
+        reason: DropReason | None = reason_not_to_answer(
+            bot, data.bot_id, sender=command.sender_agent_id, user_name=data.user_name, hops=command.hops
+        )
+        if reason is None and bot.busy == "reject" and await turns.has_open(tx, partition, data.room_id, data.bot_id):
+            reason = "busy"
+        number = held.chat.turns + 1
+        await chats.save_chat(tx, held._replace(chat=held.chat.model_copy(update={"turns": number})))
+        added = await turns.add_turn(
+            tx,
+            {
+                **data.model_dump(),
+                "turn_id": new_id(),
+                "partition": partition,
+                "number": number,
+                "status": "dropped" if reason else "queued",
+                "reason": reason,
+                "message_id": command.message_id,
+                "sender_agent_id": command.sender_agent_id,
+                "hops": command.hops,
+                "trust": command.trust,
+                "traceparent": command.traceparent or None,
+            },
+        )
+        kind = ChatDropped if reason else ChatQueued
+        told: Event = kind(room_id=data.room_id, bot_id=data.bot_id, turn=added.turn)
+        return Reply({"turn": added.turn}, [told])
+
+    return run
+
+
+async def run_turns(tx: Transaction, command: Command) -> Reply:
+    """Nothing: that it was committed wakes the owner of the partition."""
+    return Reply({"turns": 0})

@@ -1,0 +1,28 @@
+"""What the Claude worker is told from outside, beside what every service is."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from shared.settings import Settings
+
+
+class ClaudeWorkerSettings(Settings):
+    """The settings of the Claude worker."""
+
+    config: Path = Field(Path("switchyard.toml"), alias="SWITCHYARD_CONFIG", description="the file that declares bots")
+    anthropic_api_key: SecretStr = Field(
+        SecretStr(""), alias="ANTHROPIC_API_KEY", description="the key bots use; empty: they say that there is none"
+    )
+    anthropic_base_url: str = Field(
+        "", alias="ANTHROPIC_BASE_URL", description="where the Messages API is; empty: Anthropic's own"
+    )
+    chat_max_clients: int = Field(
+        20, alias="SWITCHYARD_CHAT_MAX_CLIENTS", ge=1, description="connected clients of one replica at most"
+    )
+    chat_max_memory_mb: int = Field(
+        0,
+        alias="SWITCHYARD_CHAT_MAX_MEMORY_MB",
+        ge=0,
+        description="memory of one replica's clients at most; 0: half of the machine's",
+    )

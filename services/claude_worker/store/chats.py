@@ -1,0 +1,69 @@
+"""SQL of chats: a bot in a room, and which Claude session they are in."""
+
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from shared.database import Transaction
+from shared.messages import rfc3339
+from shared.messages.chat import Chat
+
+
+class HeldChat(NamedTuple):
+    """A chat that is locked: the noun, and what only the worker needs to know."""
+
+    chat: Chat
+    claude_session: str | None
+
+
+_COLUMNS = "room_id, bot_id, conversation, last_turn, idle_minutes, keep_days, created, last_activity, claude_session"
+
+# A chat, made if it is not there, and locked until the transaction ends; by the primary key.
+_LOCK = text(f"""
+    insert into chats (room_id, bot_id) values (:room_id, :bot_id)
+    on conflict (room_id, bot_id) do update set last_activity = now()
+    returning {_COLUMNS}
+""")  # noqa: S608
+
+# By the primary key.
+_SAVE = text("""
+    update chats set
+        last_turn = :last_turn, conversation = :conversation, claude_session = :claude_session,
+        idle_minutes = :idle_minutes, keep_days = :keep_days
+    where room_id = :room_id and bot_id = :bot_id
+""")
+
+
+async def lock_chat(tx: Transaction, room_id: str, bot_id: str) -> HeldChat:
+    """Lock a chat, which is made if it is not there."""
+    row = (await tx.execute(_LOCK, {"room_id": room_id, "bot_id": bot_id})).one()
+    chat = Chat.trusted(
+        {
+            "room_id": row.room_id,
+            "bot_id": row.bot_id,
+            "conversation": row.conversation,
+            "turns": row.last_turn,
+            "idle_minutes": row.idle_minutes,
+            "keep_days": row.keep_days,
+            "created": rfc3339(row.created),
+            "last_activity": rfc3339(row.last_activity),
+        }
+    )
+    return HeldChat(chat, row.claude_session)
+
+
+async def save_chat(tx: Transaction, held: HeldChat) -> None:
+    """Write a chat that is locked."""
+    chat = held.chat
+    await tx.execute(
+        _SAVE,
+        {
+            "room_id": chat.room_id,
+            "bot_id": chat.bot_id,
+            "last_turn": chat.turns,
+            "conversation": chat.conversation,
+            "claude_session": held.claude_session,
+            "idle_minutes": chat.idle_minutes,
+            "keep_days": chat.keep_days,
+        },
+    )

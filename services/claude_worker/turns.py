@@ -1,0 +1,83 @@
+"""A turn: a message to a bot, and the moves it makes until it is answered; no I/O."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import uuid_utils
+
+from services.claude_worker.bots import Bot
+from shared.messages import rfc3339
+from shared.messages.chat import DropReason, FinishTurn, Turn
+from shared.messages.chat_events import TurnEvent
+from shared.messages.envelope import Trust
+
+OPEN = ("queued", "running", "parked")
+# How often an attempt may fail before the room is told.
+MAX_FAILURES = 2
+_FINISHES = uuid_utils.UUID("2c5b7a0e-4f0d-5c0f-8a5e-9d1b6e3f7a21")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A turn as its row has it: the noun, and what only the worker needs to know."""
+
+    turn: Turn
+    partition: int
+    message_id: str
+    sender_agent_id: str
+    hops: int
+    trust: Trust
+    traceparent: str | None
+    user_id: str | None
+    room_name: str | None
+    reply_to: str | None
+    failures: int
+    epoch: int | None
+
+    def moved(self, **fields: Any) -> "Held":
+        """The same, with some fields of the turn changed."""
+        return replace(self, turn=self.turn.model_copy(update=fields))
+
+    def told(self, kind: type[TurnEvent], turn: Turn | None = None) -> TurnEvent:
+        """An event of this turn: from the bot, caused by the message, a hop further."""
+        turn = turn or self.turn
+        return kind(
+            room_id=turn.room_id,
+            bot_id=turn.bot_id,
+            turn=turn,
+            sender_agent_id=turn.bot_id,
+            correlation_id=self.message_id,
+            hops=self.hops + 1,
+            trust=self.trust,
+            traceparent=self.traceparent,
+        )  # type: ignore[call-arg]
+
+
+def reason_not_to_answer(bot: Bot, bot_id: str, *, sender: str, user_name: str, hops: int) -> DropReason | None:
+    """Why a message is not answered at all: a bot that answers itself, or another bot, would never end."""
+    if sender == bot_id or user_name in (bot_id, bot.name):
+        return "own_message"
+    return "loop" if hops >= bot.max_hops else None
+
+
+def finish_id(turn_id: str, attempt: int) -> str:
+    """The message id of the end of an attempt, the same however often it is committed."""
+    return str(uuid_utils.uuid5(_FINISHES, f"{turn_id}\n{attempt}"))
+
+
+def finished(held: Held, end: FinishTurn, now: Any) -> Turn:
+    """The turn after an attempt that has ended for good."""
+    return held.turn.model_copy(
+        update={
+            "status": end.status,
+            "answer": end.answer,
+            "reason": end.reason,
+            "path": end.path,
+            "input_tokens": end.spent.input_tokens,
+            "output_tokens": end.spent.output_tokens,
+            "cost_usd": end.spent.cost_usd,
+            "connect_ms": end.connect_ms,
+            "answer_ms": end.answer_ms,
+            "completed": rfc3339(now),
+        }
+    )
