@@ -18,10 +18,10 @@ from services.memory_worker.store import vectors as store
 from services.memory_worker.vectors import Embedder, text_of
 from shared.errors import Rejected
 from shared.messages import decode_command
+from standins.embeddings import DIMENSIONS, EmbeddingsServer, vector_of
 from tests.conftest import ROOT
 from tests.integration.handling import result_of
 from tests.integration.memory_worker.conftest import MemoryWorker
-from standins.embeddings import DIMENSIONS, EmbeddingsServer, vector_of
 
 
 @pytest.fixture(scope="module")
