@@ -57,6 +57,12 @@ class OwnedPartition:
         """Whether a turn is under way."""
         return any(lane.is_working for lane in self._lanes.values())
 
+    @property
+    def fault(self) -> BaseException | None:
+        """What has ended it though nobody told it to, a bug."""
+        faults = (task.exception() for task in self._tasks if task.done() and not task.cancelled())
+        return next((fault for fault in faults if fault is not None), None)
+
     async def hand_over(self, grace: float) -> None:
         """Take nothing more, end what is under way, and let it go; returns when the next owner may have it."""
         self._worker.stop()
@@ -166,6 +172,13 @@ class Partitions:
                 del self._owned[partition]
                 log.warning("partition_lost", partition=partition, epoch=owned.ownership.epoch)
                 await owned.abandon()
+            elif (fault := owned.fault) is not None:
+                # Given up, to be taken anew by whoever looks next.
+                del self._owned[partition]
+                log.error("partition_failed", partition=partition, exc_info=fault)
+                await owned.abandon()
+                await self._release(owned.ownership)
+                view.epochs.pop(partition)
         for partition, epoch in view.epochs.items():
             if partition not in self._owned and partition not in self._leaving:
                 ownership = Ownership(partition, self._worker_id, epoch)
@@ -195,6 +208,15 @@ class Partitions:
                 del self._leaving[partition]
 
         self._leaving[partition] = asyncio.create_task(let_go())
+
+    async def _release(self, ownership: Ownership) -> None:
+        try:
+            async with self._database.transaction() as tx:
+                await registry.release(tx, ownership)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("partition_not_released", partition=ownership.partition, reason=str(error).split("\n")[0])
 
     async def _stop(self) -> None:
         await self._beat(leaving=True)

@@ -4,11 +4,11 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from services.claude_worker.store import reading, registry
+from services.claude_worker.store import approvals, reading, registry
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
-from shared.messages.chat import ChatStats, ListTurns
+from shared.messages.chat import ChatStats, ListApprovals, ListTurns
 from shared.pages import cursor_after, page_of, sort_key
 
 _SUMMED = ("clients", "busy", "idle", "waiting", "max_clients")
@@ -40,4 +40,13 @@ async def list_turns(tx: Transaction, command: Command) -> dict[str, Any]:
     return {"turns": page, "next": cursor_after(last.queued, last.turn_id) if last else None}
 
 
-QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (chat_stats, list_turns)}
+async def list_approvals(tx: Transaction, command: Command) -> dict[str, Any]:
+    """A page of approvals, the newest first."""
+    data: ListApprovals = command.data
+    after = sort_key(data.cursor, datetime, str)
+    wanted = {"room_id": data.room_id, "bot_id": data.bot_id, "status": data.status}
+    page, last = page_of(await approvals.list_approvals(tx, wanted, after, data.limit + 1), data.limit)
+    return {"approvals": page, "next": cursor_after(last.created, last.approval_id) if last else None}
+
+
+QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (chat_stats, list_turns, list_approvals)}

@@ -153,6 +153,8 @@ class SetChat(PartitionedData):
     "chat",
     result={"approval": Approval},
     scope="admin",
+    # Until bots can ask for tools.
+    public=False,
     example={"approval_id": "0199f7f0-6a1e-7c3e-8a55-1f0c2d3e4f50", "note": "go ahead"},
 )
 class Approve(CommandData):
@@ -166,6 +168,7 @@ class Approve(CommandData):
     "chat",
     result={"approval": Approval},
     scope="admin",
+    public=False,
     example={"approval_id": "0199f7f0-6a1e-7c3e-8a55-1f0c2d3e4f50", "note": "not on a Friday"},
 )
 class Deny(CommandData):

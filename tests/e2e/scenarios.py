@@ -52,6 +52,9 @@ FAILED = Step("fail_task", {"task_id": "$task", "lease_token": "$lease", "error_
 WAITS = (OPENED, REGISTERED, DELEGATED)
 HELD = (*WAITS, CLAIMED)
 LEASE = {"task_id": "$task", "lease_token": "$lease"}
+ROOM = {"room_id": "$own", "bot_id": "assistant"}
+# Nobody waits for an answer: no client is started for it.
+HELLO = {**ROOM, "user_name": "assistant", "text": "hello"}
 COPY = Step("create_session", {"session_id": "$copy"})
 ASIDE = Step(
     "spawn_sidebar",
@@ -142,7 +145,15 @@ SCENARIOS: dict[str, Scenario] = {
     "report_test_result": Scenario((OPENED, ASIDE), {**COMMANDS["report_test_result"].example, "sidebar_id": "$own"}),
     "report_waiting": Scenario((OPENED, ASIDE), {**COMMANDS["report_waiting"].example, "sidebar_id": "$own"}),
     "sidebar_stats": Scenario((OPENED, ASIDE), {"session_id": "$session", "hours": 1}),
+    # Bots in rooms
+    "chat_message": Scenario(data=HELLO),
+    "reset_chat": Scenario((Step("chat_message", HELLO),), ROOM),
+    "set_chat": Scenario(data={**ROOM, "idle_minutes": 60}),
+    "chat_stats": Scenario(finds=("workers",)),
+    "list_turns": Scenario((Step("chat_message", HELLO),), ROOM, finds=("turns",)),
+    "list_approvals": Scenario(),
     # What admins do
+    "switch_bot": Scenario(data={"bot_id": "assistant", "on": True}),
     "import_session": Scenario(),
     "import_records": Scenario(
         (OPENED, ACTED, exported("action"), COPY), {"session_id": "$copy", "kind": "action", "records": "$records"}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from services.claude_worker.bots import Bot
 from services.claude_worker.handlers.chats import reset_chat, set_chat
 from services.claude_worker.handlers.messages import chat_message, run_turns
+from services.claude_worker.handlers.switches import switch_bot
 from shared.bus.follow_ups import FollowUp
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
@@ -23,7 +24,8 @@ def partition_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
 
 def area_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
     """What is published by the plain key; whoever owns the partition of what has a partition is told by a follow-up."""
-    return {name: _telling(handler) for name, handler in partition_handlers(bots).items() if name != "run_turns"}
+    told = {name: _telling(handler) for name, handler in partition_handlers(bots).items() if name != "run_turns"}
+    return {**told, "switch_bot": switch_bot(bots)}
 
 
 def _telling(handler: Handler) -> Handler:

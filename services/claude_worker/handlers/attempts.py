@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from services.claude_worker.failures import DIED
-from services.claude_worker.store import chats, registry, transcripts, turns, usage
+from services.claude_worker.store import chats, registry, switches, transcripts, turns, usage
 from services.claude_worker.store.registry import Ownership
 from services.claude_worker.store.transcripts import Place
 from services.claude_worker.turns import MAX_FAILURES, Held, finished
@@ -13,7 +13,7 @@ from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command, Event
 from shared.messages.chat import Chat, FinishTurn, StartTurn
-from shared.messages.chat_events import ChatAnswered, ChatFailed, ChatRequeued, ChatStarted, TurnEvent
+from shared.messages.chat_events import ChatAnswered, ChatDropped, ChatFailed, ChatRequeued, ChatStarted, TurnEvent
 
 Entries = Sequence[tuple[Place, list[dict[str, object]]]]
 
@@ -49,6 +49,10 @@ def start_turn(ownership: Ownership, into: list[Started]) -> Handler:
         while held := await turns.lock_first_open(tx, ownership.partition, data.room_id, data.bot_id):
             if held.turn.status == "parked":
                 break
+            if await switches.is_off(tx, data.bot_id):
+                saved = await turns.save_turn(tx, held.moved(status="dropped", reason="switched_off"))
+                events.append(saved.told(ChatDropped))
+                continue
             # Another's attempt: he died in it.
             died = held.turn.status == "running" and held.epoch != ownership.epoch
             held = replace(held, failures=held.failures + died, epoch=ownership.epoch)

@@ -1,0 +1,25 @@
+"""SQL of bots that are switched off; '' stands for all of them."""
+
+from sqlalchemy import text
+
+from shared.database import Transaction
+
+# By the primary key, as all below.
+_OFF = text("""
+    insert into chat_switches (bot_id, switched_by, reason) values (:bot_id, :by, :reason)
+    on conflict (bot_id) do nothing returning true
+""")
+_ON = text("delete from chat_switches where bot_id = :bot_id returning true")
+_IS_OFF = text("select true from chat_switches where bot_id in (:bot_id, '') limit 1")
+
+
+async def switch(tx: Transaction, bot_id: str | None, *, on: bool, by: str, reason: str | None) -> bool:
+    """Switch a bot, or all of them, on or off; whether that changed anything."""
+    if on:
+        return (await tx.execute(_ON, {"bot_id": bot_id or ""})).first() is not None
+    return (await tx.execute(_OFF, {"bot_id": bot_id or "", "by": by, "reason": reason})).first() is not None
+
+
+async def is_off(tx: Transaction, bot_id: str) -> bool:
+    """Whether a bot, or every bot, is switched off."""
+    return (await tx.execute(_IS_OFF, {"bot_id": bot_id})).first() is not None
