@@ -11,6 +11,7 @@ export const KNOWN_TYPES = [
   "agent_spawned", "agent_completed", "artifact_added", "memory_update", "memory_forgotten",
   "task_created", "task_ready", "task_claimed", "task_started", "task_requeued", "task_retrying", "task_completed",
   "task_failed", "task_cancelled", "task_dead", "agent_registered", "webhook", "llm_conversation_insight",
+  "chat_queued", "chat_started", "chat_answered", "chat_failed", "chat_dropped", "chat_reset",
   "dead_letter_added", "key_changed", ...LIVE_TYPES,
 ];
 
@@ -22,7 +23,7 @@ const ENVELOPE = new Set([
 const AREAS = [
   ["session_", "session"], ["action_", "session"], ["response_", "session"], ["state_", "session"], ["goal_", "session"],
   ["artifact_", "session"], ["agent_spawned", "session"], ["agent_completed", "session"], ["conversation_", "chunk"], ["memory_", "memory"], ["task_", "task"],
-  ["webhook", "webhook"], ["llm_", "insight"], ["chat_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
+  ["webhook", "webhook"], ["llm_", "insight"], ["chat_", "chat"], ["approval_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
   ["agent_", "agent"],
 ];
 
@@ -35,6 +36,7 @@ const LAST_WORDS = {
   dead_letter_added: "dead_letter", event_log_recreated: "event_log", action_logged: "action",
   response_logged: "response", state_updated: "state", artifact_added: "artifact", goal_added: "goal_added",
   goal_updated: "goal_updated", agent_spawned: "agent_spawned", agent_completed: "agent_completed",
+  approval_requested: "approval_requested", approval_decided: "approval_decided",
 };
 const TOPIC_ROOTS = { chunk: "session", insight: "session", system: "system" };
 
@@ -48,6 +50,7 @@ export function topicOf(event) {
   const root = TOPIC_ROOTS[area] ?? area;
   const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id ?? event.name : event.session_id;
   const last = LAST_WORDS[event.type] ?? event.type.slice(event.type.indexOf("_") + 1);
+  if (area === "chat") return `chat.${word(event.room_id)}.${word(event.bot_id)}.${last}`;
   return `${root}.${word(id)}.${last}`;
 }
 

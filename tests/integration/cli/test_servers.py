@@ -117,8 +117,10 @@ def test_a_database_refuses_a_wrong_password(postgres: Postgres) -> None:
         psycopg.connect(f"postgresql://switchyard:wrong@127.0.0.1:{postgres.port}/switchyard")
 
 
-def test_the_databases_durability_is_on_and_vectors_are_at_hand(database_url: str) -> None:
-    with psycopg.connect(database_url) as connection:
+def test_the_databases_durability_is_on_and_vectors_are_at_hand(make_postgres: Callable[[], Postgres]) -> None:
+    server = make_postgres()
+    server.start()
+    with psycopg.connect(server.url) as connection:
         for name in ("fsync", "synchronous_commit", "full_page_writes"):
             assert connection.execute(f"show {name}").fetchone() == ("on",)
         connection.execute("create extension vector")
