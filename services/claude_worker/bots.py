@@ -1,4 +1,4 @@
-"""Bots as `switchyard.toml` declares them: what they are, what they may, and how they behave while busy."""
+"""Bots as `switchyard.toml` declares them: what they are, and how they behave while busy."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Busy = Literal["enqueue", "interrupt", "steer", "reject"]
+Busy = Literal["enqueue", "reject"]
 Positive = Annotated[float, Field(gt=0)]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -15,16 +15,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 class BotsError(Exception):
     """The bots of the configuration can't be used; the message says where and why."""
-
-
-class Budget(BaseModel):
-    """What may be used on a day (UTC); what is not given has no limit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    turns: Annotated[int, Field(gt=0)] | None = None
-    tokens: Annotated[int, Field(gt=0)] | None = None
-    cost_usd: Positive | None = None
 
 
 class Bot(BaseModel):
@@ -37,28 +27,16 @@ class Bot(BaseModel):
     # By default Claude Code's own choice.
     model: str | None = None
     system_prompt: Annotated[str, Field(max_length=200_000)] = "You are a helpful assistant in a chat room."
-    # Commands of Switchyard that it may use as tools; those it has to ask for each time; and those of either that it
-    # may use while it reads what came from outside.
-    allowed_tools: list[str] = []
-    ask_tools: list[str] = []
-    untrusted_tools: list[str] = []
     # What becomes of a message while it is busy with the one before.
     busy: Busy = "enqueue"
-    # After how long without a message its client is closed, and after how long what was said is forgotten.
+    # After how long without a message its client is closed; it remembers all the same.
     idle_minutes: Positive = 20
-    keep_days: Positive = 30
     # How long an answer may take.
     deadline_s: Positive = 300
-    # How long a tool waits to be allowed.
-    approval_hours: Positive = 24
-    # What it may use on a day in all rooms, and in each.
-    budget: Budget = Budget()
-    room_budget: Budget = Budget()
     # A message that was caused by so many others is not answered: two bots would talk for ever.
     max_hops: Annotated[int, Field(ge=1, le=15)] = 4
-    # Whether `chat_delta` events tell of an answer while it is given, and whether rooms outside see it grow.
+    # Whether `chat_delta` events tell of an answer while it is given.
     stream: bool = True
-    edits: bool = False
     # Whether the bot is told who says something, before what is said. Else it reads exactly what was said.
     name_speakers: bool = False
 
@@ -82,9 +60,5 @@ def load(path: Path) -> dict[str, Bot]:
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise BotsError(f"{where}: {faults}") from None
-        if twice := sorted(set(bot.allowed_tools) & set(bot.ask_tools)):
-            raise BotsError(f"{where}: {', '.join(twice)} can't be in both allowed_tools and ask_tools")
-        if unknown := sorted(set(bot.untrusted_tools) - {*bot.allowed_tools, *bot.ask_tools}):
-            raise BotsError(f"{where}: untrusted_tools has {', '.join(unknown)}, which it is not allowed otherwise")
         bots[bot_id] = bot if bot.name else bot.model_copy(update={"name": bot_id})
     return bots

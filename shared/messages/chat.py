@@ -141,12 +141,10 @@ class ResetChat(PartitionedData):
 class SetChat(PartitionedData):
     """Say how a room differs from what its bot is declared with; null: it does not.
 
-    `idle_minutes`: how long a client stays connected when nothing is said; `keep_days`: how long the conversation is
-    kept after that.
+    `idle_minutes`: how long a client stays connected when nothing is said.
     """
 
     idle_minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
 
 
 @command(
@@ -212,7 +210,7 @@ class ListTurns(CommandData):
     cursor: Cursor | None = None
 
 
-@command("chat", result={"approvals": list[Approval], "next": str | None}, reads=True, example={"status": "pending"})
+@command("chat", result={"approvals": list[Approval], "next": str | None}, reads=True, public=False)
 class ListApprovals(CommandData):
     """Tools that bots have asked to be allowed, the newest first."""
 

@@ -151,7 +151,6 @@ SCENARIOS: dict[str, Scenario] = {
     "set_chat": Scenario(data={**ROOM, "idle_minutes": 60}),
     "chat_stats": Scenario(finds=("workers",)),
     "list_turns": Scenario((Step("chat_message", HELLO),), ROOM, finds=("turns",)),
-    "list_approvals": Scenario(),
     # What admins do
     "switch_bot": Scenario(data={"bot_id": "assistant", "on": True}),
     "import_session": Scenario(),

@@ -28,6 +28,6 @@ async def set_chat(tx: Transaction, command: Command) -> Reply:
     """Say how a room differs from what its bot is declared with."""
     data: SetChat = command.data
     held = await chats.lock_chat(tx, data.room_id, data.bot_id)
-    chat = held.chat.model_copy(update={"idle_minutes": data.idle_minutes, "keep_days": data.keep_days})
+    chat = held.chat.model_copy(update={"idle_minutes": data.idle_minutes})
     await chats.save_chat(tx, held._replace(chat=chat))
     return Reply({"chat": chat})

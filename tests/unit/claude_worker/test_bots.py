@@ -14,10 +14,8 @@ def declared(folder: Path, text: str) -> Path:
 
 
 def test_a_bot_is_what_its_table_says_and_else_as_usual(tmp_path: Path) -> None:
-    (bot,) = load(
-        declared(tmp_path, '[bots.helper]\nmodel = "m"\nbusy = "steer"\nbudget = { cost_usd = 2.5 }\n')
-    ).values()
-    assert (bot.name, bot.model, bot.busy, bot.idle_minutes, bot.budget.cost_usd) == ("helper", "m", "steer", 20, 2.5)
+    (bot,) = load(declared(tmp_path, '[bots.helper]\nmodel = "m"\nbusy = "reject"\n')).values()
+    assert (bot.name, bot.model, bot.busy, bot.idle_minutes) == ("helper", "m", "reject", 20)
 
 
 def test_there_are_none_where_there_is_no_file(tmp_path: Path) -> None:
@@ -33,10 +31,8 @@ def test_there_are_none_where_there_is_no_file(tmp_path: Path) -> None:
         ("[bots.'a b']", r"\[bots.a b\]: a bot's id is letters"),
         ("bots = 3", r"\[bots.NAME\] tables are expected"),
         ("[bots.helper", "switchyard.toml"),
-        ("[bots.b]\nallowed_tools = ['search']\nask_tools = ['search']", "search can't be in both"),
-        ("[bots.b]\nuntrusted_tools = ['search']", "untrusted_tools has search, which it is not allowed otherwise"),
     ],
-    ids=["policy", "unknown", "idle", "id", "no tables", "no toml", "both lists", "untrusted"],
+    ids=["policy", "unknown", "idle", "id", "no tables", "no toml"],
 )
 def test_a_mistake_is_named_with_its_place(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(BotsError, match=said):
