@@ -87,10 +87,16 @@ class Mentions:
     def _seated(self, client: "Client") -> None:
         assert client.identity is not None
         self._by_agent.setdefault(client.identity.agent_id, {})[client] = None
-        client.spawn(self._bring(client, client.identity.agent_id))
+        self._begin(client, client.identity.agent_id)
+
+    def _begin(self, client: "Client", agent_id: str) -> None:
+        # At once, not when the task first runs: a live one that comes in between would be given before what has waited.
+        self._bringing.add(client)
+        client.spawn(self._bring(client, agent_id))
 
     def _released(self, client: "Client") -> None:
         self._books.pop(client, None)
+        self._bringing.discard(client)
         if client.identity and (clients := self._by_agent.get(client.identity.agent_id)):
             clients.pop(client, None)
             if not clients:
@@ -144,7 +150,7 @@ class Mentions:
             book.unpinged = []
             assert client.identity is not None
             client.send(out)
-            client.spawn(self._bring(client, client.identity.agent_id))
+            self._begin(client, client.identity.agent_id)
             return
         given, book.unpinged = book.unpinged, []
         book.unread.append((client.ping_now(out), given))
@@ -176,7 +182,6 @@ class Mentions:
         """Give a connection what has waited for its agent, page after page, and then what came meanwhile."""
         after: str | None = None
         page: list[KeptMention] = []
-        self._bringing.add(client)
         try:
             while after is None or len(page) == PAGE:
                 page = await self._page(client, agent_id, after)

@@ -54,6 +54,7 @@ def test_a_client_that_died_while_idle_is_replaced(rooms: Rooms) -> None:
     rooms.talk("my colour is teal [[say noted]]", "r-idle")
     for client in clients_of(rooms.processes[0]):
         client.kill()
+        client.wait(20)
     warm = rooms.talk("[[recall colour]]", "r-idle")
     assert (warm["answer"], warm["path"], warm["attempt"]) == ("my colour is teal", "warm", 1)
 

@@ -231,6 +231,13 @@ async def test_what_comes_while_the_question_is_under_way_is_given_once(post: Po
     assert ["cursor" in frame for frame in await ada.hear(1)] == [True]
 
 
+async def test_what_comes_in_the_moment_of_the_connect_comes_after_what_has_waited(post: Post) -> None:
+    post.waiting = [kept("m0")]
+    ada = post.house.come("ada")
+    post.live("m1")
+    assert await heard(ada, 2) == ["m0", "m1"]
+
+
 async def test_what_is_kept_already_but_not_told_yet_is_given_once(post: Post) -> None:
     young = kept("m1", age_s=0)
     post.waiting = [kept("m0"), young]
