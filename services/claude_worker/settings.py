@@ -20,9 +20,3 @@ class ClaudeWorkerSettings(Settings):
     chat_max_clients: int = Field(
         20, alias="SWITCHYARD_CHAT_MAX_CLIENTS", ge=1, description="connected clients of one replica at most"
     )
-    chat_max_memory_mb: int = Field(
-        0,
-        alias="SWITCHYARD_CHAT_MAX_MEMORY_MB",
-        ge=0,
-        description="memory of one replica's clients at most; 0: half of the machine's",
-    )
