@@ -7,14 +7,35 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Busy = Literal["enqueue", "reject"]
+Busy = Literal["enqueue", "interrupt", "steer", "reject"]
 Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+# Commands that are tools of a bot.
+Tools = tuple[str, ...]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class BotsError(Exception):
     """The bots of the configuration can't be used; the message says where and why."""
+
+
+class Budget(BaseModel):
+    """`[bots.NAME.budget]`: what may be used on a day (UTC); what is not given has no limit.
+
+    Those of the whole bot, and (`room_…`) of each room.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    turns: Count | None = None
+    tokens: Count | None = None
+    cost_usd: Positive | None = None
+    room_turns: Count | None = None
+    room_tokens: Count | None = None
+    room_cost_usd: Positive | None = None
+    # From which part of a limit on the room is warned.
+    warn_at: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
 class Bot(BaseModel):
@@ -31,10 +52,24 @@ class Bot(BaseModel):
     busy: Busy = "enqueue"
     # After how long without a message its client is closed; it remembers all the same.
     idle_minutes: Positive = 20
+    # How long a conversation is kept after the last thing that was said.
+    keep_days: Positive = 30
     # How long an answer may take.
     deadline_s: Positive = 300
     # A message that was caused by so many others is not answered: two bots would talk for ever.
     max_hops: Annotated[int, Field(ge=1, le=15)] = 4
+    budget: Budget = Budget()
+    # Switchyard's own commands that it may use when what is said to it is trusted; and those of them that it may use
+    # when anything of the conversation came from outside.
+    allowed_tools: Tools = ()
+    untrusted_tools: Tools = ()
+    # Those that somebody has to allow, each time: who, beside those with the scope `admin`, by their names or ids in
+    # the room; and for how long the bot waits.
+    ask_tools: Tools = ()
+    approvers: tuple[str, ...] = ()
+    approval_minutes: Positive = 24 * 60
+    # Whether a room that can change its messages sees the answer grow.
+    edit_while_streaming: bool = False
     # Whether `chat_delta` events tell of an answer while it is given.
     stream: bool = True
     # Whether the bot is told who says something, before what is said. Else it reads exactly what was said.

@@ -17,10 +17,10 @@ from typing import Any
 
 import claude_agent_sdk
 import psutil
-from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, ResultMessage, StreamEvent
+from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ResultMessage, StreamEvent
 
 from services.claude_worker.bots import Bot
-from services.claude_worker.cli import WORKING_DIRECTORY, Cli
+from services.claude_worker.cli import Cli
 from services.claude_worker.failures import (
     CLIENT_DIED,
     DEADLINE,
@@ -30,6 +30,7 @@ from services.claude_worker.failures import (
     Failure,
     failure_of_status,
 )
+from services.claude_worker.options import options
 from services.claude_worker.transcripts import TranscriptStore, TurnTranscript
 from shared.logs import get_logger
 from shared.messages.chat import Path as Tier
@@ -70,7 +71,17 @@ class LiveClient:
         self.tier: Tier = "warm" if resume else "cold"
         self.used_at = time.monotonic()
         self._home = cli.make_home()
-        self._client = ClaudeSDKClient(_options(bot, cli, self, resume=resume, home=self._home))
+        self._client = ClaudeSDKClient(
+            options(
+                bot,
+                cli,
+                self.transcript,
+                self._hear,
+                session=self.claude_session,
+                resumes=bool(resume),
+                home=self._home,
+            )
+        )
         self._questions: asyncio.Queue[_Question | None] = asyncio.Queue()
         self._asked: _Question | None = None
         self._failure: Failure | None = None
@@ -224,26 +235,6 @@ class LiveClient:
 
 
 _INTERRUPTS: set[asyncio.Task[None]] = set()
-
-
-def _options(bot: Bot, cli: Cli, client: LiveClient, *, resume: str | None, home: Path) -> ClaudeAgentOptions:
-    return ClaudeAgentOptions(
-        model=bot.model,
-        system_prompt=bot.system_prompt,
-        tools=[],
-        setting_sources=[],
-        strict_mcp_config=True,
-        skills=[],
-        cwd=WORKING_DIRECTORY,
-        cli_path=cli.path,
-        env=cli.environment(home),
-        verbatim_prompts=True,
-        include_partial_messages=bot.stream,
-        session_store=client.transcript,  # type: ignore[arg-type]
-        session_id=None if resume else client.claude_session,
-        resume=resume,
-        stderr=client._hear,
-    )
 
 
 def _text_of(event: dict[str, Any]) -> str | None:
