@@ -1,5 +1,7 @@
 """What busy policies, budgets and retention of chats need."""
 
+from alembic import op
+
 revision = "0013"
 down_revision = "0012"
 branch_labels = None
@@ -7,8 +9,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.execute("alter table chat_usage add column refused boolean not null default false")
 
 
 def downgrade() -> None:
-    pass
+    op.execute("alter table chat_usage drop column refused")

@@ -169,6 +169,8 @@ chat_usage = Table(
     Column("cost_usd", Float(53), nullable=False, server_default=_NONE),
     # Whether somebody was warned of the room's budget; of the bot's it says so in the row of the room ''.
     Column("warned", Boolean, nullable=False, server_default=text("false")),
+    # Whether the room was told that a budget, its own or the bot's, is used up.
+    Column("refused", Boolean, nullable=False, server_default=text("false")),
 )
 
 # Bots that are switched off; `bot_id` '' stands for all of them.
