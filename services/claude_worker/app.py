@@ -9,7 +9,7 @@ from services.claude_worker.handlers import area_handlers, partition_handlers
 from services.claude_worker.lanes import Workshop
 from services.claude_worker.partitions import Partitions
 from services.claude_worker.pool import Pool
-from services.claude_worker.queries import QUERIES
+from services.claude_worker.queries import queries
 from services.claude_worker.settings import ClaudeWorkerSettings
 from services.claude_worker.transcripts import TranscriptStore
 from shared.bus.local import LocalCommands
@@ -31,7 +31,7 @@ async def run(settings: ClaudeWorkerSettings) -> None:
         NAME,
         areas=["chat"],
         handlers=area_handlers(bots),
-        queries=QUERIES,
+        queries=queries(bots),
         finishing=[answer_rooms(settings, bots)],
     )
 
@@ -53,7 +53,7 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
             url=settings.amqp_url.get_secret_value(),
             database=database,
             handlers=partition_handlers(bots),
-            status=pool.status,
+            status=lambda: {**pool.status(), "obstacle": obstacle and obstacle.reason},
         )
         helpers = [asyncio.create_task(pool.watch()), asyncio.create_task(local.keep_marked())]
         try:

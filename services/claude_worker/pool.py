@@ -116,7 +116,8 @@ class Pool:
             client.kill()
 
     def status(self) -> dict[str, Any]:
-        """How many clients there are, and how answers came about."""
+        """How many clients there are and whose, and how answers came about."""
+        now = time.monotonic()
         return {
             "clients": len(self._clients),
             "busy": len(self._busy),
@@ -125,6 +126,15 @@ class Pool:
             "max_clients": self._max_clients,
             "answers": dict(self.answers),
             "closed": dict(self.evictions),
+            "sessions": [
+                {
+                    "room_id": key.room_id,
+                    "bot_id": key.bot_id,
+                    "busy": key in self._busy,
+                    "idle_s": 0.0 if key in self._busy else round(now - client.used_at, 1),
+                }
+                for key, client in self._clients.items()
+            ],
         }
 
     def _make_room(self) -> None:

@@ -1,10 +1,12 @@
 """The Claude worker's reading commands."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.claude_worker.store import approvals, reading, registry
+from services.claude_worker.bots import Bot
+from services.claude_worker.store import approvals, reading, registry, switches
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
@@ -14,16 +16,46 @@ from shared.pages import cursor_after, page_of, sort_key
 _SUMMED = ("clients", "busy", "idle", "waiting", "max_clients")
 
 
-async def chat_stats(tx: Transaction, command: Command) -> dict[str, Any]:
-    """What the replicas say of their pools, at most some seconds old, and their sum; the queue; what was used today."""
-    data: ChatStats = command.data
+def chat_stats(bots: Mapping[str, Bot]) -> QueryHandler:
+    """What the replicas say of their pools, some seconds old at most, and their sum; the queue; the bots; use today."""
+
+    async def run(tx: Transaction, command: Command) -> dict[str, Any]:
+        data: ChatStats = command.data
+        off = await switches.find_off(tx)
+        used = await reading.used_today_by_bot(tx, data.room_id)
+        named = [bot_id for bot_id in bots if data.bot_id in (None, bot_id)]
+        return {
+            **await _pool_and_queue(tx, data),
+            "bots": [_bot(bot_id, bots[bot_id], off, used) for bot_id in named],
+        }
+
+    return run
+
+
+def _bot(
+    bot_id: str, bot: Bot, off: Mapping[str, dict[str, Any]], used: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    switched = off.get(bot_id) or off.get("")
+    return {
+        "bot_id": bot_id,
+        "name": bot.name,
+        "model": bot.model,
+        "busy": bot.busy,
+        "on": switched is None,
+        # Who has switched it off and why, and whether that was all of them.
+        "switched": switched and {**switched, "all": bot_id not in off},
+        "today": used.get(bot_id, reading.NOTHING_USED),
+    }
+
+
+async def _pool_and_queue(tx: Transaction, data: ChatStats) -> dict[str, Any]:
     workers = await registry.find_statuses(tx)
     pool: dict[str, Any] = {name: sum(worker.get(name, 0) for worker in workers) for name in _SUMMED}
     for counts in ("answers", "closed"):
         pool[counts] = dict(sum((Counter(worker.get(counts, {})) for worker in workers), Counter()))
     answers = sum(pool["answers"].values())
     pool["hit_rate"] = round(pool["answers"].get("hot", 0) / answers, 4) if answers else None
-    queue = await reading.count_open(tx)
+    queue = {**await reading.count_open(tx), "chats": await reading.open_chats(tx, data.room_id, data.bot_id)}
     return {
         "workers": workers,
         "pool": pool,
@@ -49,4 +81,6 @@ async def list_approvals(tx: Transaction, command: Command) -> dict[str, Any]:
     return {"approvals": page, "next": cursor_after(last.created, last.approval_id) if last else None}
 
 
-QUERIES: dict[str, QueryHandler] = {query.__name__: query for query in (chat_stats, list_turns, list_approvals)}
+def queries(bots: Mapping[str, Bot]) -> dict[str, QueryHandler]:
+    """The reading commands by their names."""
+    return {"chat_stats": chat_stats(bots), "list_turns": list_turns, "list_approvals": list_approvals}

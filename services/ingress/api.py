@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from services.ingress.access import Access
 from services.ingress.bodies import BodyReader
 from services.ingress.calls import call_of, response_of
+from services.ingress.chats import chat_router
 from services.ingress.commands import CommandDoor
 from services.ingress.deliveries import delivery_router
 from services.ingress.pages import access_router, add_pages
@@ -40,6 +41,7 @@ def make_api(commands: CommandDoor, access: Access, bodies: BodyReader, *, gatew
     api.add_exception_handler(HTTPException, _on_http_exception)
     api.add_exception_handler(Exception, _on_bug)
     api.include_router(session_router(commands, access, bodies))
+    api.include_router(chat_router(commands, access))
     api.include_router(delivery_router(commands, access, bodies))
     api.include_router(access_router(access, bodies, {"gateway_url": gateway_url, "version": version}))
     add_pages(api, gateway_url)

@@ -191,9 +191,18 @@ class SwitchBot(CommandData):
     reason: Label | None = None
 
 
-@command("chat", result={"workers": list[dict[str, Any]], "pool": dict[str, Any], "queue": dict[str, Any]}, reads=True)
+@command(
+    "chat",
+    result={
+        "workers": list[dict[str, Any]],
+        "pool": dict[str, Any],
+        "queue": dict[str, Any],
+        "bots": list[dict[str, Any]],
+    },
+    reads=True,
+)
 class ChatStats(CommandData):
-    """The clients in the pool by tier, the turns that wait and run, and what was used today."""
+    """The clients in the pool, the turns that wait and run, the bots, whether they are on, and what was used today."""
 
     room_id: Id | None = None
     bot_id: Id | None = None

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.conftest import Doors, Listener
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -84,7 +85,41 @@ def test_a_message_to_a_bot_has_no_place_in_a_batch(doors: Doors) -> None:
     assert answer.status_code == 422 and "can't be part of a batch" in answer.json()["detail"]
 
 
-def test_the_pool_says_what_it_holds(doors: Doors) -> None:
+def test_the_pool_says_what_it_holds(doors: Doors, room: str) -> None:
+    with doors.listen(f"chat.{room}.assistant.#") as listener:
+        said(doors, room, "[[say hi]]")
+        until(listener, "chat_answered")
     stats = doors.command("chat_stats")
     assert [len(worker["partitions"]) for worker in stats["workers"]] == [16]
+    assert [worker["obstacle"] for worker in stats["workers"]] == [None]
     assert stats["pool"]["max_clients"] == 20 and stats["queue"]["queued"] >= 0
+
+    def idle() -> list[Any]:
+        sessions = doors.http.get("/session/stats", params={"room_id": room}).json()["sessions"]
+        return [session for session in sessions if not session["busy"]]
+
+    # Workers tell of themselves every 2 s.
+    (session,) = eventually(idle, because="the room's client in /session/stats")
+    assert (session["room_id"], session["bot_id"]) == (room, "assistant")
+    (bot,) = doors.http.get("/session/stats", params={"room_id": room}).json()["bots"]
+    assert bot["on"] and bot["today"]["turns"] == 1
+    queue = doors.http.get("/queue/stats", params={"room_id": room}).json()
+    assert queue["chats"] == [] and queue["today"]["turns"] == 1
+
+
+def test_a_conversation_is_reset_by_its_path_for_whoever_may(doors: Doors, room: str) -> None:
+    said(doors, f"{room}/a", "[[say hi]]")
+    answer = doors.http.post(f"/api/chat/{room}%2Fa/assistant/reset")
+    assert answer.status_code == 200 and answer.json()["chat"]["room_id"] == f"{room}/a"
+    assert answer.json()["chat"]["conversation"] == 2
+    assert doors.http.post(f"/api/chat/{room}/nobody/reset").status_code == 404
+    reader = doors.command("create_key", name=room, scopes=["read"])["secret"]
+    for method, path, statuses in (
+        ("POST", f"/api/chat/{room}/assistant/reset", (401, 403)),
+        ("GET", "/session/stats", (401, 200)),
+        ("GET", "/queue/stats", (401, 200)),
+    ):
+        keys = ("sy_wrong", reader)
+        assert (
+            tuple(doors.http.request(method, path, headers={"X-API-Key": key}).status_code for key in keys) == statuses
+        )

@@ -16,7 +16,7 @@ def partition_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
     """What is published to a partition; its owner sees to the rest when it is committed."""
     return {
         "chat_message": chat_message(bots),
-        "reset_chat": reset_chat,
+        "reset_chat": reset_chat(bots),
         "set_chat": set_chat,
         "run_turns": run_turns,
     }

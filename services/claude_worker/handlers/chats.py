@@ -1,17 +1,32 @@
 """reset_chat and set_chat."""
 
+from collections.abc import Mapping
+
+from services.claude_worker.bots import Bot
 from services.claude_worker.store import chats, transcripts, turns
-from shared.bus.replies import Reply
+from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
+from shared.errors import not_found
 from shared.messages import Command
 from shared.messages.chat import ResetChat, SetChat
 from shared.messages.chat_events import ChatDropped, ChatReset
 from shared.messages.partitions import partition_of
 
 
-async def reset_chat(tx: Transaction, command: Command) -> Reply:
+def reset_chat(bots: Mapping[str, Bot]) -> Handler:
     """Begin anew: what is open is dropped, what was said is forgotten. Doing it again forgets nothing more."""
-    data: ResetChat = command.data
+
+    async def run(tx: Transaction, command: Command) -> Reply:
+        data: ResetChat = command.data
+        # What was said to one that is not declared any more can still be forgotten.
+        if data.bot_id not in bots and not await chats.exists(tx, data.room_id, data.bot_id):
+            raise not_found("bot", data.bot_id)
+        return await _begin_anew(tx, data)
+
+    return run
+
+
+async def _begin_anew(tx: Transaction, data: ResetChat) -> Reply:
     held = await chats.lock_chat(tx, data.room_id, data.bot_id)
     partition = partition_of(data.room_id, data.bot_id)
     dropped = await turns.drop_open(tx, partition, data.room_id, data.bot_id, "reset")

@@ -33,6 +33,14 @@ _SAVE = text("""
     where room_id = :room_id and bot_id = :bot_id
 """)
 
+# By the primary key.
+_EXISTS = text("select true from chats where room_id = :room_id and bot_id = :bot_id")
+
+
+async def exists(tx: Transaction, room_id: str, bot_id: str) -> bool:
+    """Whether a bot and a room have ever talked."""
+    return (await tx.execute(_EXISTS, {"room_id": room_id, "bot_id": bot_id})).first() is not None
+
 
 async def lock_chat(tx: Transaction, room_id: str, bot_id: str) -> HeldChat:
     """Lock a chat, which is made if it is not there."""

@@ -10,6 +10,7 @@ _OFF = text("""
     on conflict (bot_id) do nothing returning true
 """)
 _ON = text("delete from chat_switches where bot_id = :bot_id returning true")
+_ALL_OFF = text("select bot_id, switched_by, reason from chat_switches")
 _IS_OFF = text("select true from chat_switches where bot_id in (:bot_id, '') limit 1")
 
 
@@ -23,3 +24,8 @@ async def switch(tx: Transaction, bot_id: str | None, *, on: bool, by: str, reas
 async def is_off(tx: Transaction, bot_id: str) -> bool:
     """Whether a bot, or every bot, is switched off."""
     return (await tx.execute(_IS_OFF, {"bot_id": bot_id})).first() is not None
+
+
+async def find_off(tx: Transaction) -> dict[str, dict[str, str | None]]:
+    """Who has switched which bot off, and why; under '' all of them."""
+    return {row.bot_id: {"by": row.switched_by, "reason": row.reason} for row in await tx.execute(_ALL_OFF)}
