@@ -8,7 +8,6 @@ from typing import Any
 
 from services.ingress.schemas import (
     ACCEPTED_SCHEMA,
-    LITERAL,
     PROBLEM_SCHEMA,
     REFERENCE,
     SECURITY_SCHEMES,
@@ -17,9 +16,9 @@ from services.ingress.schemas import (
     json_response,
     problem_response,
     result_members,
-    untitled,
 )
 from shared.messages import COMMANDS, CommandSpec
+from shared.messages.tools import LITERAL, untitled
 
 MAX_OPERATIONS = 30
 MAX_DESCRIPTION = 300

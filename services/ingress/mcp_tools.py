@@ -5,11 +5,12 @@ from typing import Any
 
 import mcp_types as mcp
 
-from services.ingress.schemas import result_schema_alone, untitled
+from services.ingress.schemas import result_schema_alone
 from shared.auth import Caller
 from shared.errors import Rejected
 from shared.messages import COMMANDS, CommandSpec, encode
 from shared.messages.batch import Batch
+from shared.messages.tools import description, input_schema, untitled
 
 
 def tools_for(caller: Caller) -> list[mcp.Tool]:
@@ -32,7 +33,7 @@ def _tool(name: str) -> mcp.Tool:
     return mcp.Tool(
         name=spec.name,
         description=description(spec),
-        input_schema=untitled(spec.data.model_json_schema()),
+        input_schema=input_schema(spec),
         output_schema=untitled(result_schema_alone(spec)),
         annotations=mcp.ToolAnnotations(
             read_only_hint=spec.reads,
@@ -42,12 +43,6 @@ def _tool(name: str) -> mcp.Tool:
             open_world_hint=False,
         ),
     )
-
-
-def description(spec: CommandSpec) -> str:
-    """What a model is told of a command: its documentation, and an example of its arguments."""
-    lines = [line.strip() for line in (spec.data.__doc__ or "").strip().splitlines()]
-    return "\n".join([*lines, "", f"Example: {encode(spec.example).decode()}"])
 
 
 def refusal(error: dict[str, Any]) -> mcp.CallToolResult:

@@ -10,8 +10,6 @@ from shared.messages import CommandSpec, spec_of
 
 REFERENCE = "#/components/schemas/{model}"
 _WITHIN = "#/$defs/{model}"
-# Members of a schema that hold data, whatever it looks like.
-LITERAL = ("example", "examples", "default", "const", "enum")
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "type": "object",
@@ -146,16 +144,3 @@ def gather_definitions(node: Any, schemas: dict[str, Any]) -> None:
     elif isinstance(node, list):
         for value in node:
             gather_definitions(value, schemas)
-
-
-def untitled(node: Any) -> Any:
-    """A copy of a schema without titles: pydantic makes them of the names, and to a model they are only words more."""
-    if isinstance(node, list):
-        return [untitled(value) for value in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        name: value if name in LITERAL else untitled(value)
-        for name, value in node.items()
-        if not (name == "title" and isinstance(value, str))
-    }
