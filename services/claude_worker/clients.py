@@ -31,10 +31,10 @@ from services.claude_worker.failures import (
     failure_of_status,
 )
 from services.claude_worker.options import options
+from services.claude_worker.results import Answer, Spending, prompt, text_of
 from services.claude_worker.transcripts import TranscriptStore, TurnTranscript
 from shared.logs import get_logger
 from shared.messages.chat import Path as Tier
-from shared.messages.chat import Spent
 
 CONNECT_SECONDS = 30.0
 # How long an interrupted answer may take to end, and a client to go.
@@ -45,16 +45,9 @@ EXECUTABLE = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a client has answered, and what it has used for that."""
-
-    text: str
-    spent: Spent
-
-
 @dataclass(slots=True)
 class _Question:
+    turn_id: str
     text: str
     on_text: OnText | None
     answer: "asyncio.Future[Answer]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -70,7 +63,7 @@ class LiveClient:
         # How the next answer comes about.
         self.tier: Tier = "warm" if resume else "cold"
         self.used_at = time.monotonic()
-        self._home = cli.make_home()
+        self.home = cli.make_home()
         self._client = ClaudeSDKClient(
             options(
                 bot,
@@ -79,13 +72,15 @@ class LiveClient:
                 self._hear,
                 session=self.claude_session,
                 resumes=bool(resume),
-                home=self._home,
+                home=self.home,
             )
         )
         self._questions: asyncio.Queue[_Question | None] = asyncio.Queue()
         self._asked: _Question | None = None
+        # What Claude Code was sent and has not answered yet: the ids of its prompts, each with that of its turn.
+        self._sent: dict[str, str] = {}
         self._failure: Failure | None = None
-        self._spent_usd = 0.0
+        self._spending = Spending()
         self._process: psutil.Process | None = None
         self._owner: asyncio.Task[None] | None = None
         self._errors: list[str] = []
@@ -100,6 +95,11 @@ class LiveClient:
         """Whether it can be asked something."""
         return self._owner is not None and not self._owner.done() and _runs(self._process)
 
+    @property
+    def owes_answers(self) -> bool:
+        """Whether something was handed in that is still to be answered: whoever asks next must ask for that."""
+        return bool(self._sent)
+
     async def connect(self) -> None:
         """Start Claude Code. Raises `AttemptFailed`, with nothing left behind."""
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -110,9 +110,12 @@ class LiveClient:
             self._owner.cancel()
             raise
 
-    async def ask(self, text: str, on_text: OnText | None, *, deadline: float) -> Answer:
-        """Ask, and wait for the whole answer; `on_text` gets its pieces. Raises `AttemptFailed`."""
-        question = _Question(text, on_text)
+    async def ask(self, turn_id: str, text: str, on_text: OnText | None, *, deadline: float) -> Answer:
+        """Ask, and wait for the whole answer; `on_text` gets its pieces. Raises `AttemptFailed`.
+
+        What was handed in before under the id of its turn is not asked again.
+        """
+        question = _Question(turn_id, text, on_text)
         # Looked at, or asyncio complains when whoever asked has gone.
         question.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         self._asked, self._failure = question, None
@@ -131,6 +134,17 @@ class LiveClient:
             timer.cancel()
             self._asked = None
             self.used_at = time.monotonic()
+
+    async def hand_in(self, turn_id: str, text: str) -> bool:
+        """Say something while an answer is given; False when none is.
+
+        If Claude calls a tool after that, it reads it with the result, and answers both at once (`Answer.merged`).
+        Else it answers it by itself as soon as it has ended, which is to be asked for by `ask`.
+        """
+        if self._asked is None or self._failure is not None or turn_id in (self._asked.turn_id, *self._sent.values()):
+            return False
+        await self._send(turn_id, text)
+        return True
 
     def give_up(self, failure: Failure = INTERRUPTED) -> None:
         """Interrupt the answer that is being given, if any; `ask` raises this failure when it has ended."""
@@ -151,7 +165,7 @@ class LiveClient:
                 await asyncio.wait([self._owner], timeout=DRAIN_SECONDS)
                 self._owner.cancel()
         self.kill()
-        await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
 
     def kill(self) -> None:
         """End the process at once."""
@@ -186,37 +200,46 @@ class LiveClient:
                 await self._client.disconnect()
             self.kill()
 
+    async def _send(self, turn_id: str, text: str) -> None:
+        # By its id the result says what it has answered. A new one each time: one that it knows is skipped.
+        prompt_id = str(uuid.uuid4())
+        self._sent[prompt_id] = turn_id
+        await self._client.query(prompt(prompt_id, text))
+
     async def _answer(self, question: _Question) -> Answer:
-        await self._client.query(question.text)
+        if question.turn_id not in self._sent.values():
+            await self._send(question.turn_id, question.text)
         result: ResultMessage | None = None
         async for message in self._client.receive_response():
             if isinstance(message, StreamEvent):
-                if question.on_text and message.parent_tool_use_id is None and (piece := _text_of(message.event)):
+                if question.on_text and message.parent_tool_use_id is None and (piece := text_of(message.event)):
                     question.on_text(piece)
             elif isinstance(message, ResultMessage):
                 result = message
         if result is None:
             raise AttemptFailed(self._failure or CLIENT_DIED, self._said())
-        spent = self._spent(result)
+        spent, taken = self._spending.of(result), self._take(result, question)
         if self._failure is not None:
-            raise AttemptFailed(self._failure, result.terminal_reason or "", spent)
+            kept = self.transcript.take(before=self._sent) if self.transcript.is_whole else None
+            raise AttemptFailed(self._failure, result.terminal_reason or "", spent, kept)
         if result.is_error or result.subtype != "success":
             failure = failure_of_status(result.api_error_status)
             raise AttemptFailed(failure, f"{result.subtype}: {(result.result or '')[:500]}", spent)
         if not self.transcript.is_whole:
             raise AttemptFailed(failure_of_status(413), "the transcript of the turn is too long to be kept", spent)
-        return Answer(result.result or "", spent)
+        if question.turn_id not in taken:
+            raise AttemptFailed(CLIENT_DIED, "it has answered something else", spent)
+        merged = tuple(turn_id for turn_id in taken if turn_id != question.turn_id)
+        return Answer(result.result or "", spent, self.transcript.take(before=self._sent), merged)
 
-    def _spent(self, result: ResultMessage) -> Spent:
-        # The tokens are the turn's, the cost is that of the process so far.
-        usage, total = result.usage or {}, result.total_cost_usd or 0.0
-        cost, self._spent_usd = max(0.0, total - self._spent_usd), max(total, self._spent_usd)
-        read = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        return Spent(
-            input_tokens=sum(int(usage.get(name) or 0) for name in read),
-            output_tokens=int(usage.get("output_tokens") or 0),
-            cost_usd=round(cost, 8),
-        )
+    def _take(self, result: ResultMessage, question: _Question) -> list[str]:
+        """The turns that a result belongs to, which are owed no answer any more."""
+        prompts = result.user_message_uuids or [result.user_message_uuid]
+        taken = [self._sent.pop(prompt_id) for prompt_id in prompts if prompt_id in self._sent]
+        if self._failure is not None or result.is_error:
+            # It does not always say what it was at.
+            self._sent = {key: turn_id for key, turn_id in self._sent.items() if turn_id != question.turn_id}
+        return taken
 
     async def _interrupt(self, question: _Question) -> None:
         with contextlib.suppress(ClaudeSDKError, TimeoutError, OSError):
@@ -235,13 +258,6 @@ class LiveClient:
 
 
 _INTERRUPTS: set[asyncio.Task[None]] = set()
-
-
-def _text_of(event: dict[str, Any]) -> str | None:
-    delta = event.get("delta") or {}
-    return (
-        delta.get("text") if event.get("type") == "content_block_delta" and delta.get("type") == "text_delta" else None
-    )
 
 
 def _runs(process: psutil.Process | None) -> bool:

@@ -1,6 +1,6 @@
 """What goes wrong with an attempt, and what the room is told in the end: short, honest, and without a stack trace."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.errors import SwitchyardError
 from shared.messages.chat import Spent
@@ -16,10 +16,14 @@ class Failure(NamedTuple):
 class AttemptFailed(SwitchyardError):
     """An attempt came to nothing; its client must be closed, for it remembers what is not to be remembered."""
 
-    def __init__(self, failure: Failure, detail: str = "", spent: Spent | None = None) -> None:
+    def __init__(
+        self, failure: Failure, detail: str = "", spent: Spent | None = None, entries: Any | None = None
+    ) -> None:
+        """`entries`: what a client that was interrupted, and stays usable, remembers of the answer it was giving."""
         super().__init__(detail or failure.reason)
         self.failure = failure
         self.spent = spent or Spent()
+        self.entries = entries
 
 
 DIED = Failure(

@@ -159,7 +159,7 @@ class Lane:
             client = await self._shop.pool.lend(self._key, attempt.claude_session, attempt.chat.idle_minutes)
             connected, tier = time.monotonic(), client.tier
             said = f"{held.turn.user_name}: {held.turn.text}" if bot.name_speakers else held.turn.text
-            answer = await client.ask(said, deltas.add if deltas else None, deadline=bot.deadline_s)
+            answer = await client.ask(held.turn.turn_id, said, deltas.add if deltas else None, deadline=bot.deadline_s)
         except AttemptFailed as failed:
             return self._after_failure(end, held, failed), []
         finally:
@@ -174,7 +174,7 @@ class Lane:
             "connect_ms": round((connected - began) * 1000, 1),
             "answer_ms": round((time.monotonic() - connected) * 1000, 1),
         }
-        return end.model_copy(update=done), client.transcript.take()
+        return end.model_copy(update=done), answer.entries
 
     def _after_failure(self, end: FinishTurn, held: Held, failed: AttemptFailed) -> FinishTurn:
         log.warning(

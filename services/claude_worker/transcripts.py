@@ -1,5 +1,6 @@
 """What Claude remembers, kept in PostgreSQL through the SDK's session store."""
 
+from collections.abc import Container
 from typing import Any
 
 from services.claude_worker.store import transcripts
@@ -88,10 +89,17 @@ class TurnTranscript:
         """Whether everything that was added is here."""
         return self._bytes <= MAX_TURN_BYTES
 
-    def take(self) -> list[tuple[Place, list[Entry]]]:
-        """What the turn has added, which is this object's no more."""
+    def take(self, before: Container[str] = ()) -> list[tuple[Place, list[Entry]]]:
+        """What the turn has added, which is this object's no more, up to the first line that has one of these ids."""
         lines, self._lines, self._bytes = self._lines, {}, 0
-        return list(lines.items())
+        taken = []
+        for place, added in lines.items():
+            end = next((at for at, entry in enumerate(added) if entry.get("uuid") in before), len(added))
+            taken.append((place, added[:end]))
+            if added[end:]:
+                self._lines[place] = added[end:]
+                self._bytes += sum(len(str(entry)) for entry in added[end:])
+        return taken
 
 
 def _place(key: Key) -> Place:
