@@ -5,58 +5,45 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
+from cli import demo_chat
 from cli.client import CallFailed, Client, Feed
+from cli.demo_case import Case, awaited, polled, since
 from cli.local.environment import ENV_FILE, ROOT, Environment
-from cli.local.run_file import present
+from cli.local.run_file import RunFile, present
+from cli.local.standins import MESSAGES_API
 from cli.screen import BAD, GOOD, fail, out
 
 # GitHub's own example payloads, where they lie beside the checkout.
 PUSH = ROOT.parent / "shared" / "fixtures" / "github" / "push.json"
-PATIENCE = 15.0
 
 AGENT = "researcher"
 DEMO_TASK = "demonstration"
 ANSWER = {"answer": "because"}
 
 
-@dataclass
-class Case:
-    """One thing that was sent, and what came out of it."""
-
-    title: str
-    good: bool = True
-    lines: list[tuple[bool, str, float | None]] = field(default_factory=list)
-
-    def step(self, good: bool, text: str, seconds: float | None = None) -> None:
-        """Note what was seen, and after how long."""
-        self.good = self.good and good
-        self.lines.append((good, text, seconds))
-
-
 def demo() -> bool:
     """Run every case and print it; True when nothing is missing."""
     environment = present(Environment.load(ENV_FILE))
     session = f"demo-{uuid.uuid4().hex[:8]}"
-    topics = ["webhook.github.#", f"session.{session}.#", f"memory.{session}.#", f"task.{session}.#", "sidebar.#"]
+    areas = ("session", "memory", "task", "chat")
+    topics = ["webhook.github.#", *(f"{area}.{session}.#" for area in areas), "sidebar.#"]
+    running = RunFile(environment.data).read()
+    stand_ins = running.facts.get("stand_ins", {}) if running else {}
     began = time.monotonic()
     try:
         with Client(environment) as client, client.socket(topics) as feed:
-            good = _show(_push(client, feed, environment.get("GITHUB_WEBHOOK_SECRET")))
-            good = _show(_memory(client, feed, session)) and good
-            good = _show(_task(client, feed, session)) and good
-            good = _show(_sidebar(client, feed, session)) and good
+            good = _push(client, feed, environment.get("GITHUB_WEBHOOK_SECRET")).show()
+            good = _memory(client, feed, session).show() and good
+            good = _task(client, feed, session).show() and good
+            good = _sidebar(client, feed, session).show() and good
+            good = demo_chat.by_command(client, feed, session, MESSAGES_API in stand_ins).show() and good
     except CallFailed as error:
         fail(str(error))
     verdict = f"{GOOD} All of it arrived" if good else f"{BAD} Something is missing"
-    out.print(f"{verdict} ({_since(began):.1f} s)")
+    out.print(f"{verdict} ({since(began):.1f} s)")
     if good:
         out.print(f"See it at {client.api_url} (session {session}), or with: switchyard tail '#' --since last")
     return good
@@ -80,90 +67,88 @@ def _push(client: Client, feed: Feed, secret: str) -> Case:
         },
     )
     case.step(
-        response.status_code == 202, f"POST /webhook → {response.status_code} {response.text.strip()}", _since(began)
+        response.status_code == 202, f"POST /webhook → {response.status_code} {response.text.strip()}", since(began)
     )
     if response.status_code != 202:
         return case
-    with _missing(case):
-        event = _await(feed, lambda frame: frame.get("delivery_id") == delivery)
+    with case.missing():
+        event = awaited(feed, lambda frame: frame.get("delivery_id") == delivery)
         commits = len(event.get("payload", {}).get("commits", []))
         text = f"WebSocket ← webhook, event {event['event']}, {commits} commit(s), cursor {event.get('cursor')}"
-        case.step(event.get("payload") == payload, text, _since(began))
-    with _missing(case):
-        found = _poll(lambda: _delivery(client, delivery))
-        case.step(True, f"PostgreSQL ← GET /api/deliveries: {found.get('source')} {found.get('event')}", _since(began))
+        case.step(event.get("payload") == payload, text, since(began))
+    with case.missing():
+        found = polled(lambda: _delivery(client, delivery))
+        case.step(True, f"PostgreSQL ← GET /api/deliveries: {found.get('source')} {found.get('event')}", since(began))
     return case
 
 
 def _memory(client: Client, feed: Feed, session: str) -> Case:
     case = Case("An LLM's store_memory")
     content = "The release goes out on Friday; the migration must run first."
-    with _missing(case):
+    with case.missing():
         client.ask("create_session", {"session_id": session, "title": "Demonstration"}, "session")
         began = time.monotonic()
         message_id = str(uuid.uuid4())
         data = {"session_id": session, "type": "decision", "key": "release", "content": content, "tags": ["demo"]}
         memory = client.ask("store_memory", data, "memory", message_id=message_id)
         text = f"POST /api/commands/store_memory → key {memory['key']}, version {memory['version']}"
-        case.step(memory["content"] == content, text, _since(began))
-        event = _await(
+        case.step(memory["content"] == content, text, since(began))
+        event = awaited(
             feed, lambda frame: frame.get("correlation_id") == message_id and frame["type"] == "memory_update"
         )
-        case.step(True, f"WebSocket ← memory_update, cursor {event.get('cursor')}", _since(began))
+        case.step(True, f"WebSocket ← memory_update, cursor {event.get('cursor')}", since(began))
         asked = time.monotonic()
         kept = client.ask("retrieve_memory", {"session_id": session, "key": "release"}, "memory")
-        case.step(kept["content"] == content, f"PostgreSQL ← retrieve_memory: “{kept['content']}”", _since(asked))
+        case.step(kept["content"] == content, f"PostgreSQL ← retrieve_memory: “{kept['content']}”", since(asked))
     return case
 
 
 def _task(client: Client, feed: Feed, session: str) -> Case:
     case = Case("A task for an agent")
-    with _missing(case):
+    with case.missing():
         began = time.monotonic()
         data = {"session_id": session, "agent_name": AGENT, "task_type": DEMO_TASK, "input_data": {"question": "why?"}}
         task = client.ask("delegate_task", {**data, "priority": 9}, "task")
-        case.step(True, f"delegate_task → {task['task_id']} {task['status']}", _since(began))
-        _await(feed, lambda frame: frame["type"] == "task_created" and frame["task"]["task_id"] == task["task_id"])
-        case.step(True, "WebSocket ← task_created", _since(began))
+        case.step(True, f"delegate_task → {task['task_id']} {task['status']}", since(began))
+        awaited(feed, lambda frame: frame["type"] == "task_created" and frame["task"]["task_id"] == task["task_id"])
+        case.step(True, "WebSocket ← task_created", since(began))
         if reason := _hands_off(client):
             case.step(True, f"left in the queue: {reason}")
             return case
         began = time.monotonic()
         finished = _work_off(client, task["task_id"], f"demo-{session}")
-        case.step(finished["status"] == "completed", f"claim_task, complete_task → {finished['status']}", _since(began))
-        _await(feed, lambda f: f["type"] == "task_completed" and f["task"]["task_id"] == task["task_id"])
-        case.step(True, "WebSocket ← task_claimed, task_completed", _since(began))
+        case.step(finished["status"] == "completed", f"claim_task, complete_task → {finished['status']}", since(began))
+        awaited(feed, lambda f: f["type"] == "task_completed" and f["task"]["task_id"] == task["task_id"])
+        case.step(True, "WebSocket ← task_claimed, task_completed", since(began))
         kept = client.ask("get_task", {"task_id": task["task_id"]}, "task")
-        case.step(kept["output_data"] == ANSWER, f"PostgreSQL ← get_task: {kept['output_data']}", _since(began))
+        case.step(kept["output_data"] == ANSWER, f"PostgreSQL ← get_task: {kept['output_data']}", since(began))
     return case
 
 
 def _sidebar(client: Client, feed: Feed, session: str) -> Case:
     case = Case("A sidebar of two agents")
-    with _missing(case):
+    with case.missing():
         began = time.monotonic()
         sidebar_id = f"{session}-sidebar"
         data = {"session_id": session, "sidebar_id": sidebar_id, "participants": ["claude", "ada"]}
         client.ask("spawn_sidebar", {**data, "task_description": "Why does the checkout test fail?"}, "sidebar")
-        event = _await(feed, lambda f: f["type"] == "sidebar_spawn" and f["sidebar_id"] == sidebar_id)
+        event = awaited(feed, lambda f: f["type"] == "sidebar_spawn" and f["sidebar_id"] == sidebar_id)
         known = ", ".join(f"{ref['kind']} {ref['id']}" for ref in event["inherited_context"])
-        case.step(bool(known), f"spawn_sidebar → WebSocket ← sidebar_spawn, which knows {known}", _since(began))
+        case.step(bool(known), f"spawn_sidebar → WebSocket ← sidebar_spawn, which knows {known}", since(began))
         began = time.monotonic()
         said = client.ask("post_to_sidebar", {"sidebar_id": sidebar_id, "text": "@ada two clocks"}, "exchange")
-        _await(feed, lambda f: f["type"] == "sidebar_exchange" and f["sidebar_id"] == sidebar_id)
+        awaited(feed, lambda f: f["type"] == "sidebar_exchange" and f["sidebar_id"] == sidebar_id)
         text = f"post_to_sidebar → WebSocket ← sidebar_exchange {said['seq']}, mentions {', '.join(said['mentions'])}"
-        case.step(said["mentions"] == ["ada"], text, _since(began))
+        case.step(said["mentions"] == ["ada"], text, since(began))
         began = time.monotonic()
         done = {"sidebar_id": sidebar_id, "findings": "The clock was mocked twice"}
         merged = client.ask("merge_sidebar", done, "merged")
-        _await(feed, lambda f: f["type"] == "sidebar_merge" and f["sidebar_id"] == sidebar_id)
-        case.step(
-            True, f"merge_sidebar → WebSocket ← sidebar_merge, {merged['exchange_count']} exchange", _since(began)
-        )
+        awaited(feed, lambda f: f["type"] == "sidebar_merge" and f["sidebar_id"] == sidebar_id)
+        case.step(True, f"merge_sidebar → WebSocket ← sidebar_merge, {merged['exchange_count']} exchange", since(began))
         wanted = {"session_id": session, "artifact_id": merged["artifact_id"]}
         kept = client.ask("get_artifact", wanted, "artifact")
         text = f"PostgreSQL ← get_artifact: {kept['type']} “{kept['name']}”"
-        case.step("mocked twice" in kept["content"], text, _since(began))
+        case.step("mocked twice" in kept["content"], text, since(began))
     return case
 
 
@@ -225,43 +210,3 @@ def _delivery(client: Client, delivery: str) -> dict[str, Any] | None:
     """The delivery in the newest page of `GET /api/deliveries`."""
     page = client.get("/api/deliveries", limit=50)
     return next((one for one in page.get("deliveries", []) if one.get("delivery_id") == delivery), None)
-
-
-def _await(feed: Feed, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The first frame that fits; CallFailed when it does not come."""
-    deadline = time.monotonic() + PATIENCE
-    while (left := deadline - time.monotonic()) > 0:
-        frame = feed.next(left)
-        if wanted(frame):
-            return frame
-    raise CallFailed(f"the event did not come over the WebSocket within {PATIENCE:g} s")
-
-
-def _poll(ask: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := ask():
-            return found
-        time.sleep(0.05)
-    raise CallFailed(f"not there after {PATIENCE:g} s")
-
-
-@contextmanager
-def _missing(case: Case) -> Iterator[None]:
-    """What fails is a line of the case, and the other cases still run."""
-    try:
-        yield
-    except CallFailed as error:
-        case.step(False, str(error))
-
-
-def _since(began: float) -> float:
-    return time.monotonic() - began
-
-
-def _show(case: Case) -> bool:
-    out.print(f"[bold]{escape(case.title)}[/]")
-    for good, text, seconds in case.lines:
-        took = f"{seconds * 1000:8.1f} ms" if seconds is not None else " " * 11
-        out.print(f"  {GOOD if good else BAD} {took}  {escape(text)}")
-    return case.good

@@ -17,8 +17,12 @@ _PANEL = "On this machine"
 @app.command(rich_help_panel=_PANEL)
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
-    demo: Annotated[bool, typer.Option(help="Run the demonstration once everything is ready.")] = False,
+    demo: Annotated[
+        bool,
+        typer.Option(help="Run the demonstration once everything is ready; without a key bots ask a stand-in."),
+    ] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
+    stand_ins: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start PostgreSQL, RabbitMQ and every service, and print the dashboard's link.
 
@@ -27,7 +31,7 @@ def up(
     from cli.up import up
 
     with plain_errors():
-        up(detach=detach, demo=demo, supervise=supervise)
+        up(detach=detach, demo=demo, supervise=supervise, stand_ins=stand_ins)
 
 
 @app.command(rich_help_panel=_PANEL)

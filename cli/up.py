@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import gateways
-from cli.local import ports
+from cli.local import ports, standins
+from cli.local.bots import declared_bots, what_is_missing
 from cli.local.environment import (
     ENV_FILE,
     ROOT,
@@ -38,10 +40,11 @@ DETACHED_LOG = "switchyard.log"
 READY_SECONDS = 120.0
 
 
-def up(*, detach: bool, demo: bool, supervise: bool = False) -> None:
+def up(*, detach: bool, demo: bool, supervise: bool = False, stand_ins: bool = False) -> None:
     """Start everything and stay until a signal; with `detach`, return when all is ready.
 
-    `supervise` is the background half of `detach`: no banner, and the log goes to a file.
+    `demo` runs the demonstration then, and starts the stand-ins it needs beside the services. `supervise` is the
+    background half of `detach`: no banner, the log goes to a file, and `stand_ins` says whether there are any.
     """
     if make_env_file(ENV_FILE):
         out.print("Made .env with random secrets.")
@@ -53,12 +56,14 @@ def up(*, detach: bool, demo: bool, supervise: bool = False) -> None:
     if running := run_file.read():
         out.print(f"Switchyard runs already (pid {running.pid}); `make down` stops it.")
         _banner(present(environment), running)
+        if demo:
+            subprocess.run([sys.executable, "-m", "cli.main", "demo"], check=False)
         return
     _check_ports(environment)
     if detach:
-        _up_behind(environment, run_file)
+        _up_behind(environment, run_file, stand_ins=demo)
     else:
-        _up_here(environment, run_file, demo=demo, supervise=supervise)
+        _up_here(environment, run_file, demo=demo, supervise=supervise, stand_ins=demo or stand_ins)
     if detach and demo:
         subprocess.run([sys.executable, "-m", "cli.main", "demo"], check=False)
 
@@ -134,7 +139,7 @@ def _check_ports(environment: Environment) -> None:
         raise LocalError("\n".join(taken))
 
 
-def _up_here(environment: Environment, run_file: RunFile, *, demo: bool, supervise: bool) -> None:
+def _up_here(environment: Environment, run_file: RunFile, *, demo: bool, supervise: bool, stand_ins: bool) -> None:
     """Run the stack in this process until SIGINT, SIGTERM or SIGHUP."""
     stop = threading.Event()
     starting = True
@@ -150,7 +155,9 @@ def _up_here(environment: Environment, run_file: RunFile, *, demo: bool, supervi
         signal.signal(number, on_signal)
     with run_file.held():
         log = MergedLog.to_file(run_file.path.with_name(DETACHED_LOG)) if supervise else MergedLog.to_terminal()
-        stack = Stack(environment.data, environment, log=log)
+        found = standins.stand_ins(environment) if stand_ins else standins.StandIns()
+        children = found.children
+        stack = Stack(environment.data, environment.with_values(found.values), log=log, children=children)
         log.line("switchyard", "starting; Ctrl-C stops everything")
         try:
             stack.start(READY_SECONDS)
@@ -158,7 +165,7 @@ def _up_here(environment: Environment, run_file: RunFile, *, demo: bool, supervi
             log.line("switchyard", "stopped before everything was ready")
             return
         starting = False
-        run_file.write(stack.describe())
+        run_file.write({**stack.describe(), "stand_ins": dict(found.urls)})
         if supervise:
             log.line("switchyard", f"ready in {stack.timings['ready']:.1f} s")
         else:
@@ -172,7 +179,7 @@ def _up_here(environment: Environment, run_file: RunFile, *, demo: bool, supervi
         log.line("switchyard", f"stopped in {time.monotonic() - began:.1f} s; the data stays in {environment.data}")
 
 
-def _up_behind(environment: Environment, run_file: RunFile) -> None:
+def _up_behind(environment: Environment, run_file: RunFile, *, stand_ins: bool) -> None:
     """Start a supervisor of its own session, and return when it says that all is ready."""
     environment.data.mkdir(parents=True, exist_ok=True)
     log = environment.data / DETACHED_LOG
@@ -181,7 +188,7 @@ def _up_behind(environment: Environment, run_file: RunFile) -> None:
     began = time.monotonic()
     with log.open("ab") as file:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "up", "--supervise"],
+            [sys.executable, "-m", "cli.main", "up", "--supervise", *(["--stand-ins"] if stand_ins else [])],
             cwd=Path.cwd(),
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -228,12 +235,27 @@ def _banner(environment: Environment, running: Running | None, seconds: float | 
         "Key         SWITCHYARD_API_KEY in .env",
         "Next        make demo",
     ]
+    stood_in = running.facts.get("stand_ins", {}) if running else {}
+    lines += [f"{'Bots' if not index else '':<12}{text}" for index, text in enumerate(_bots(environment, stood_in))]
     if known := example_secrets(environment.values):
         lines.append(f"Careful     {', '.join(known)} in .env: the value from .env.example, which everybody knows")
     title = f"Switchyard is ready ({seconds:.1f} s)" if seconds is not None else "Switchyard"
     # No frame and no wrapping by us: the link must stay in one piece to be clicked on.
     out.print(f"\n[bold green]{title}[/]")
     out.print("\n".join(f"  {line}" for line in lines) + "\n", markup=False)
+
+
+def _bots(environment: Environment, stood_in: Mapping[str, str]) -> list[str]:
+    """What is said of the bots: who there is, who answers for Claude, and what they lack."""
+    bots = declared_bots(environment)
+    if not bots:
+        return []
+    if standins.MESSAGES_API in stood_in:
+        return [f"{', '.join(bots)}: a stand-in answers, not Claude, until ANTHROPIC_API_KEY is set in .env"]
+    missing = what_is_missing(environment)
+    if missing:
+        return [f"{', '.join(bots)}: can't answer", *missing]
+    return [f"{', '.join(bots)}: switchyard chat ROOM {bots[0]} 'Hello'"]
 
 
 def _row(name: str, environment: Environment, processes: dict[str, psutil.Process]) -> dict[str, Any]:
