@@ -19,4 +19,4 @@ def test_every_worker_is_a_service_whose_health_is_asked_on_its_own_port_and_who
 
 
 def test_the_home_of_bots_clients_can_be_written_and_what_is_in_it_started() -> None:
-    assert "target: claude_worker" in COMPOSE and "/tmp:exec," in COMPOSE  # noqa: S108
+    assert "target: claude_worker" in COMPOSE and "/tmp:exec," in COMPOSE
