@@ -17,6 +17,16 @@ from shared.database.tables.columns import metadata
 from shared.database.tables.event_log import dead_letters, deliveries, event_log, events
 from shared.database.tables.live import mentions, presences, resumed_connections, revoked_tokens
 from shared.database.tables.memories import memories, memory_versions
+from shared.database.tables.runs import (
+    agent_controls,
+    agent_output,
+    agent_run_states,
+    agent_runs,
+    code_blocks,
+    extraction_counts,
+    extraction_states,
+    extractions,
+)
 from shared.database.tables.runtime import handled_messages, unconfirmed_messages
 from shared.database.tables.session_parts import actions, responses, session_agents, session_goals, session_states
 from shared.database.tables.sessions import artifacts, conversation_chunks, session_transitions, sessions
@@ -31,6 +41,10 @@ from shared.database.tables.tasks import agents, task_dependencies, task_queues,
 
 __all__ = [
     "actions",
+    "agent_controls",
+    "agent_output",
+    "agent_run_states",
+    "agent_runs",
     "agents",
     "api_keys",
     "artifacts",
@@ -45,11 +59,15 @@ __all__ = [
     "chat_usage",
     "chat_workers",
     "chats",
+    "code_blocks",
     "conversation_chunks",
     "dead_letters",
     "deliveries",
     "event_log",
     "events",
+    "extraction_counts",
+    "extraction_states",
+    "extractions",
     "handled_messages",
     "memories",
     "memory_versions",

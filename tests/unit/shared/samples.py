@@ -44,8 +44,19 @@ _MOMENTS = {
     "run_at",
     "due",
     "last_heartbeat",
+    "at",
+    "heard",
+    "ended",
+    "asked",
+    "answered",
 }
-_TEXTS = {"key_hash": "ab" * 32, "callback_url": "https://example.org/done"}
+_TEXTS = {
+    "key_hash": "ab" * 32,
+    "callback_url": "https://example.org/done",
+    "run_id": "0199f7f0-6a1e-7c3e-8a55-1f0c2d3e4f51",
+    "sha256": "ab" * 32,
+    "signal": "SIGTERM",
+}
 
 
 def sample(annotation: Any, name: str) -> Any:
