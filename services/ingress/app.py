@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from services.ingress.access import Access
 from services.ingress.api import make_api
 from services.ingress.bodies import BodyReader
+from services.ingress.chat_doors import ChatDoors
 from services.ingress.commands import CommandDoor
 from services.ingress.diversion import Diversion
 from services.ingress.front import Front
@@ -17,7 +18,7 @@ from services.ingress.openapi import add_openapi
 from services.ingress.pages import Readiness, health_router
 from services.ingress.server import make_server
 from services.ingress.settings import IngressSettings
-from services.ingress.sources import load
+from services.ingress.sources import bot_names, load
 from services.ingress.spool import Spool
 from services.ingress.webhooks import WebhookDoor
 from shared import __version__, telemetry
@@ -51,8 +52,11 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
     keys = KeyWatch(settings.amqp_url.get_secret_value(), name="ingress", publisher=publisher, rpc=rpc, ring=ring)
     access = Access(ring, settings.secret.get_secret_value(), folder)
     bodies = BodyReader()
-    commands = CommandDoor(access, intake, bodies, Allowed.of(settings.callback_allow))
-    webhooks = WebhookDoor(sources, access, intake, commands, bodies)
+    allowed = Allowed.of(settings.callback_allow)
+    commands = CommandDoor(access, intake, bodies, allowed)
+    chats = ChatDoors(bot_names(settings.config), settings.secret.get_secret_value(), allowed)
+    chats.warn(sources)
+    webhooks = WebhookDoor(sources, access, intake, commands, bodies, chats)
     mcp = McpDoor(access, commands, bodies, origins=settings.origins, version=__version__)
 
     def gauges() -> dict[str, tuple[str, float]]:

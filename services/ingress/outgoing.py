@@ -29,6 +29,13 @@ class Outgoing(NamedTuple):
     traceparent: str
 
 
+class Spoken(NamedTuple):
+    """What a webhook says to a bot: the `data` of a chat_message as JSON, and how many hops it has come."""
+
+    data: bytes
+    hops: int = 0
+
+
 async def pack(message: Outgoing) -> Outgoing:
     """The message as it travels: a large one compressed. Raises `Rejected("too_large")` if no broker would take it."""
     if len(message.body) <= COMPRESS_FROM or message.content_encoding:
@@ -50,10 +57,17 @@ def command(spec: CommandSpec, envelope: Mapping[str, Any], data: bytes, tracepa
 
 
 def receive_webhook(
-    source: str, event: str, action: str | None, delivery_id: str, payload: bytes, traceparent: str
+    source: str,
+    event: str,
+    action: str | None,
+    delivery_id: str,
+    payload: bytes,
+    traceparent: str,
+    spoken: Spoken | None = None,
 ) -> Outgoing:
     """A verified webhook as the command `receive_webhook`; every copy of a delivery has the same message id."""
     message_id = delivery_message_id(source, delivery_id)
+    chat = b',"chat":%b,"chat_hops":%d' % spoken if spoken else b""
     body = b"".join(
         (
             b'{"type":"command","message_id":"',
@@ -64,6 +78,7 @@ def receive_webhook(
             orjson.dumps({"source": source, "event": event, "action": action, "delivery_id": delivery_id})[:-1],
             b',"payload":',
             payload,
+            chat,
             b"}}",
         )
     )

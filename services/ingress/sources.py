@@ -15,7 +15,11 @@ from services.ingress.signatures import Algorithm, Encoding
 
 Scheme = Literal["github", "standard", "campfire", "hmac", "api_key"]
 GITHUB_SECRET = "GITHUB_WEBHOOK_SECRET"  # noqa: S105  (the name of a variable)
+# Where Campfire is, for sources that don't say.
+CAMPFIRE_URL = "CAMPFIRE_URL"
+ANY_BOT = "*"
 
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -43,6 +47,13 @@ class Declaration(BaseModel):
     prefix: str = ""
     event_header: str = "X-Event"
     delivery_header: Annotated[str, Field(min_length=1)] = "X-Delivery-Id"
+    # For `campfire`: where Campfire is, and the bot that is spoken to, by default the source's name.
+    url: str = ""
+    bot: str = ""
+    # For `standard`, `hmac` and `api_key`: the bot that is spoken to, `*` when each message names one.
+    chat: str = ""
+    # What its rooms' ids begin with here, where two chat servers number theirs alike.
+    room_prefix: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,11 @@ class Source:
     prefix: bytes = b""
     event_header: bytes = b"x-event"
     delivery_header: bytes = b"x-delivery-id"
+    # The bot that is spoken to, `*` for the one that a message names; empty: none.
+    bot: str = ""
+    # Where Campfire is, without a slash at the end.
+    url: str = ""
+    room_prefix: str = ""
     # The Standard Webhooks verifiers, one for each secret.
     verifiers: tuple[Webhook, ...] = field(default=(), repr=False)
 
@@ -67,6 +83,13 @@ class Source:
         if self.events is None or event in self.events:
             return True
         return action is not None and f"{event}.{action}" in self.events
+
+
+def _verifiers(secrets: list[str]) -> tuple[Webhook, ...]:
+    try:
+        return tuple(Webhook(text) for text in secrets)
+    except (ValueError, EmptyWebhookSecretError) as error:
+        raise ValueError(f"a secret is not valid: {error}") from None
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -84,9 +107,9 @@ def load(path: Path, environment: Mapping[str, str]) -> dict[str, Source]:
         document = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
         raise SourcesError(f"{path}: {error}") from None
-    tables = document.get("sources", {})
-    if not isinstance(tables, dict):
-        raise SourcesError(f"{path}: [sources.NAME] tables are expected")
+    tables, bots = document.get("sources", {}), document.get("bots", {})
+    if not (isinstance(tables, dict) and isinstance(bots, dict)):
+        raise SourcesError(f"{path}: [sources.NAME] and [bots.NAME] tables are expected")
     sources = {}
     for name, table in {**DEFAULTS, **tables}.items():
         where = f"{path}, [sources.{name}]"
@@ -94,12 +117,23 @@ def load(path: Path, environment: Mapping[str, str]) -> dict[str, Source]:
             raise SourcesError(f"{where}: a source's name is letters, digits, dots, dashes and underscores")
         try:
             sources[name] = _source(name, Declaration.model_validate(table), environment)
+            if sources[name].scheme != "campfire" and sources[name].bot not in ("", ANY_BOT, *bots):
+                raise SourcesError(f"{where}: chat: there is no [bots.{sources[name].bot}]")
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise SourcesError(f"{where}: {faults}") from None
-        except (ValueError, EmptyWebhookSecretError) as error:
-            raise SourcesError(f"{where}: a secret is not valid: {error}") from None
+        except ValueError as error:
+            raise SourcesError(f"{where}: {error}") from None
     return sources
+
+
+def bot_names(path: Path) -> dict[str, str]:
+    """What the bots are called that a file declares, by their ids; `load` has found it in order."""
+    bots = tomllib.loads(path.read_text(encoding="utf-8")).get("bots", {}) if path.exists() else {}
+    return {
+        bot_id: str(table.get("name") or bot_id) if isinstance(table, dict) else bot_id
+        for bot_id, table in bots.items()
+    }
 
 
 def _source(name: str, declared: Declaration, environment: Mapping[str, str]) -> Source:
@@ -109,6 +143,14 @@ def _source(name: str, declared: Declaration, environment: Mapping[str, str]) ->
     texts = [declared.secret, *declared.secrets, *(environment.get(variable, "") for variable in variables if variable)]
     # An empty secret would let anyone sign.
     given = [text for text in dict.fromkeys(texts) if text]
+    is_campfire = declared.scheme == "campfire"
+    fitting = ("url", "bot") if is_campfire else () if declared.scheme == "github" or name == "api" else ("chat",)
+    for field_name in ("url", "bot", "chat"):
+        if getattr(declared, field_name) and field_name not in fitting:
+            raise ValueError(f"{field_name!r} means nothing here")
+    url = (declared.url or environment.get(CAMPFIRE_URL, "")).rstrip("/") if is_campfire else ""
+    if url and not _URL.fullmatch(url):
+        raise ValueError(f"{url!r} is no address such as https://campfire.example.com: `url`, or CAMPFIRE_URL")
     return Source(
         name=name,
         scheme=declared.scheme,
@@ -120,5 +162,8 @@ def _source(name: str, declared: Declaration, environment: Mapping[str, str]) ->
         prefix=declared.prefix.encode(),
         event_header=declared.event_header.lower().encode(),
         delivery_header=declared.delivery_header.lower().encode(),
-        verifiers=tuple(Webhook(text) for text in given) if declared.scheme == "standard" else (),
+        bot=(declared.bot or name) if is_campfire else declared.chat,
+        url=url,
+        room_prefix=declared.room_prefix,
+        verifiers=_verifiers(given) if declared.scheme == "standard" else (),
     )

@@ -9,6 +9,7 @@ from services.ingress import campfire, outgoing, signatures
 from services.ingress.access import Access
 from services.ingress.bodies import GITHUB_LIMIT, LIMIT, BodyReader, ClientGone, check_declared
 from services.ingress.calls import Call
+from services.ingress.chat_doors import ChatDoors, read_form, shown_form
 from services.ingress.commands import CommandDoor, accepted, sender
 from services.ingress.intake import Intake
 from services.ingress.problems import Answer
@@ -33,13 +34,20 @@ class WebhookDoor:
     """Takes webhooks: verify, read, keep, answer."""
 
     def __init__(
-        self, sources: dict[str, Source], access: Access, intake: Intake, commands: CommandDoor, bodies: BodyReader
+        self,
+        sources: dict[str, Source],
+        access: Access,
+        intake: Intake,
+        commands: CommandDoor,
+        bodies: BodyReader,
+        chats: ChatDoors,
     ) -> None:
         self._sources = sources
         self._access = access
         self._intake = intake
         self._commands = commands
         self._bodies = bodies
+        self._chats = chats
         self._late: set[asyncio.Task[Answer]] = set()
 
     async def on_root(self, call: Call) -> Answer:
@@ -95,6 +103,8 @@ class WebhookDoor:
         _over_either(lambda text: signatures.check_standard(source.verifiers, shown, text), sent, body)
         action, kind = _outline(body)
         delivery_id = _text(shown["webhook-id"], "webhook-id")
+        if source.bot:
+            return await self._keep_said(call, source, kind or "message", delivery_id, body)
         return await self._keep(call, source, kind or "message", action, delivery_id, body)
 
     async def _on_hmac(self, call: Call, source: Source) -> Answer:
@@ -116,7 +126,10 @@ class WebhookDoor:
         named = call.text(source.event_header)
         event = _text(named, source.event_header.decode()) if named else kind or "message"
         delivery = call.text(source.delivery_header) or call.text(b"idempotency-key") or new_id()
-        return await self._keep(call, source, event, action, _text(delivery, source.delivery_header.decode()), body)
+        delivery_id = _text(delivery, source.delivery_header.decode())
+        if source.bot:
+            return await self._keep_said(call, source, event, delivery_id, body)
+        return await self._keep(call, source, event, action, delivery_id, body)
 
     async def _on_api_key(self, call: Call, source: Source) -> Answer:
         caller = self._caller(call, source)
@@ -135,7 +148,10 @@ class WebhookDoor:
         named = call.text(source.event_header)
         event = _text(named, source.event_header.decode()) if named else kind or "message"
         delivery = call.text(b"idempotency-key") or call.text(source.delivery_header) or new_id()
-        return await self._keep(call, source, event, action, _text(delivery, "the delivery id"), body)
+        delivery_id = _text(delivery, "the delivery id")
+        if source.bot:
+            return await self._keep_said(call, source, event, delivery_id, body)
+        return await self._keep(call, source, event, action, delivery_id, body)
 
     def _caller(self, call: Call, source: Source) -> Caller | None:
         """The key's owner; None when one of the source's own secrets was shown."""
@@ -189,7 +205,8 @@ class WebhookDoor:
             document = check_json(body)
             payload = campfire.without_bot_key(body, document)
             delivery_id = campfire.delivery_id(document) or new_id()
-            return await self._keep(call, source, "message", None, _text(delivery_id, "message.id"), payload)
+            spoken = self._chats.of_campfire(source, document)
+            return await self._keep(call, source, "message", None, _text(delivery_id, "message.id"), payload, spoken)
         except Rejected as error:
             return Answer(204, code=error.code, detail=error.message)
         except ClientGone:
@@ -198,10 +215,25 @@ class WebhookDoor:
             log.exception("campfire_message_failed", source=source.name, trace_id=call.trace_id)
             return Answer(204, code="internal", detail="see the log")
 
+    async def _keep_said(self, call: Call, source: Source, event: str, delivery_id: str, body: bytes) -> Answer:
+        """Keep what a chat server says to a bot, in our own form."""
+        form = read_form(check_json(body))
+        # Its sender's own id of the message tells repetitions better than that of a request.
+        delivery_id = form.message_id or delivery_id
+        spoken = self._chats.of_form(source, form, delivery_id)
+        return await self._keep(call, source, event, None, delivery_id, shown_form(form), spoken)
+
     async def _keep(
-        self, call: Call, source: Source, event: str, action: str | None, delivery_id: str, payload: bytes
+        self,
+        call: Call,
+        source: Source,
+        event: str,
+        action: str | None,
+        delivery_id: str,
+        payload: bytes,
+        spoken: outgoing.Spoken | None = None,
     ) -> Answer:
-        message = outgoing.receive_webhook(source.name, event, action, delivery_id, payload, call.traceparent)
+        message = outgoing.receive_webhook(source.name, event, action, delivery_id, payload, call.traceparent, spoken)
         call.notes.update(source=source.name, event_name=event, message_id=message.message_id)
         if not source.wants(event, action):
             return Answer(200, b'{"message_id":"%b","status":"ignored"}' % message.message_id.encode())

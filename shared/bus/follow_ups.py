@@ -25,6 +25,8 @@ class FollowUp:
     data: dict[str, Any] | JsonText
     sender_agent_id: str = "system"
     priority: Priority = "normal"
+    # None: one more than those of its own command. 0: no reaction to what came in, but that itself.
+    hops: int | None = None
 
 
 def follow_up_id(cause: str, index: int) -> str:
@@ -59,7 +61,7 @@ def commands_of(cause: Command, follow_ups: Sequence[FollowUp]) -> list[Publicat
             sender_agent_id=each.sender_agent_id,
             priority=each.priority,
             correlation_id=cause.message_id,
-            hops=cause.hops + 1,
+            hops=cause.hops + 1 if each.hops is None else each.hops,
             trust=trust,
         )
         key = routing_key_of(spec_of(each.command), each.data)

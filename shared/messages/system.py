@@ -4,8 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from shared.messages.chat import ChatMessage
 from shared.messages.commands import CommandData
-from shared.messages.envelope import Event, Id, Model
+from shared.messages.envelope import MAX_HOPS, Event, Id, Model
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 from shared.messages.session import Cursor, Limit
@@ -56,13 +57,18 @@ DeadLetterId = Annotated[int, Field(ge=1, lt=2**63)]
 
 @command("webhook", result={"delivery": Delivery}, public=False, needs_session=False)
 class ReceiveWebhook(CommandData):
-    """Record a verified webhook once, and tell of it as an event."""
+    """Record a verified webhook once, and tell of it as an event.
+
+    `chat` is what it says to a bot, if its source is a chat server; `chat_hops` is more than 0 when a bot says it.
+    """
 
     source: Id
     event: Id
     action: Annotated[str, Field(max_length=255)] | None = None
     delivery_id: Id
     payload: JsonText
+    chat: ChatMessage | None = None
+    chat_hops: Annotated[int, Field(ge=0, lt=MAX_HOPS)] = 0
 
 
 @command("session", result={"delivery": Delivery}, reads=True, public=False)

@@ -3,17 +3,22 @@
 from datetime import UTC, datetime
 
 from services.session_worker import store
+from shared.bus.follow_ups import FollowUp
 from shared.bus.replies import BatchHandler, Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, not_found
 from shared.messages import Command, rfc3339
 from shared.messages.system import Delivery, ReceiveWebhook, RedeliverDelivery, Webhook
 
+# Who says what came in by a webhook.
+WEBHOOK = "webhook"
+
 
 async def receive_webhook(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
     """Record verified webhooks; one that was recorded before makes no second event, however long ago that was."""
     received = rfc3339(datetime.now(UTC))
     deliveries = {command.message_id: _delivery(command, received) for command in commands}
+    said = {command.message_id: _said(command.data) for command in commands}
     written = await store.deliveries.insert_deliveries(tx, list(deliveries.values()))
     before = [message_id for message_id in deliveries if message_id not in written]
     recorded = await store.deliveries.find_recorded(tx, before) if before else {}
@@ -23,7 +28,8 @@ async def receive_webhook(tx: Transaction, commands: list[Command]) -> list[Repl
             replies.append(Reply({"delivery": recorded[message_id]}))
         else:
             # The reply is kept for days, so it does not repeat the payload.
-            replies.append(Reply({"delivery": delivery.model_copy(update={"payload": None})}, [_webhook(delivery)]))
+            told = delivery.model_copy(update={"payload": None})
+            replies.append(Reply({"delivery": told}, [_webhook(delivery)], commands=said[message_id]))
     return replies
 
 
@@ -52,6 +58,13 @@ def _delivery(command: Command, received: str) -> Delivery:
         received=received,
         payload=asked.payload,
     )
+
+
+def _said(asked: ReceiveWebhook) -> list[FollowUp]:
+    """What a chat server's webhook says to a bot."""
+    if asked.chat is None:
+        return []
+    return [FollowUp("chat_message", asked.chat.model_dump(exclude_none=True), WEBHOOK, hops=asked.chat_hops)]
 
 
 def _webhook(delivery: Delivery) -> Webhook:

@@ -4,6 +4,8 @@ import asyncio
 import json
 from datetime import timedelta
 
+from shared.bus.topology import COMMANDS
+from shared.messages import decode_command
 from shared.messages.envelope import delivery_message_id
 
 PAYLOAD = '{"zeta":1e5,"alpha":36893488147419103232,"t":"caf\\u00e9","n":-0.0,"list":[1.0,1.00],"zeta":2}'
@@ -125,3 +127,33 @@ def test_a_delivery_is_told_again_as_the_same_untrusted_event_with_another_id(wo
 
 def test_a_delivery_nobody_knows_is_not_told_again(worker):
     assert worker.do("redeliver_delivery", delivery_id="nothing")["code"] == "not_found"
+
+
+SAID = {"room_id": "4", "bot_id": "bender", "user_name": "Jason", "text": "hi", "reply_to": "s1.sealed"}
+
+
+def said_by(outcome):
+    """The commands that follow from a webhook."""
+    return [each for each in outcome.publications if each.exchange == COMMANDS]
+
+
+def test_what_a_chat_server_says_to_a_bot_is_said_once_and_is_no_hop_further(worker):
+    (first,) = worker.outcomes(a_webhook(worker, source="campfire", chat=SAID))
+    (published,) = said_by(first)
+    command = decode_command(published.body.encode())
+    assert published.routing_key.startswith("chat.chat_message.")
+    assert (command.spec.name, command.hops, command.trust) == ("chat_message", 0, "untrusted")
+    assert command.data.model_dump(exclude_none=True) == SAID
+    assert "sealed" not in first.events[0].body
+
+    (copy,) = worker.outcomes(a_webhook(worker, source="campfire", chat={**SAID, "reply_to": "s1.sealed-again"}))
+    assert (copy.outcome, copy.reply) == ("repeated", first.reply)
+    assert {each.body for each in said_by(copy)} <= {published.body}
+    worker.sql("delete from handled_messages")
+    (late,) = worker.outcomes(a_webhook(worker, source="campfire", chat=SAID))
+    assert said_by(late) == []
+
+
+def test_what_a_bot_says_to_a_bot_says_so(worker):
+    (outcome,) = worker.outcomes(a_webhook(worker, source="campfire", chat=SAID, chat_hops=15))
+    assert decode_command(said_by(outcome)[0].body.encode()).hops == 15

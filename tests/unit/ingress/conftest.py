@@ -16,18 +16,20 @@ from starlette.types import Receive, Scope, Send
 from services.ingress.access import Access
 from services.ingress.api import make_api
 from services.ingress.bodies import BodyReader
+from services.ingress.chat_doors import ChatDoors
 from services.ingress.commands import CommandDoor
 from services.ingress.diversion import Diversion
 from services.ingress.front import Front
 from services.ingress.intake import Intake
 from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
-from services.ingress.sources import load
+from services.ingress.sources import bot_names, load
 from services.ingress.spool import Spool
 from services.ingress.webhooks import WebhookDoor
 from shared.bus.publisher import Publisher
 from shared.bus.rpc import Rpc
 from shared.key_ring import KeyRing
+from shared.targets import Allowed
 
 KEY = "unit-test-key-0123456789"
 SECRET = "unit-test-secret-0123456789-0123456789"
@@ -54,6 +56,32 @@ events = ["push", "issues.opened"]
 [sources.sensors]
 scheme = "api_key"
 secret = "sensor-secret"
+
+[sources.bender]
+scheme = "campfire"
+secret = "campfire-token"
+url = "https://campfire.example.com/"
+
+[sources.nowhere]
+scheme = "campfire"
+secret = "campfire-token"
+bot = "bender"
+room_prefix = "other-"
+
+[sources.said]
+scheme = "api_key"
+secret = "said-secret"
+chat = "bender"
+
+[sources.said_to]
+scheme = "standard"
+secret = "whsec_bmV3bmV3bmV3bmV3bmV3bmV3bmV3"
+chat = "*"
+
+[bots.bender]
+name = "Bender Bot"
+
+[bots.ada]
 """
 
 
@@ -165,7 +193,9 @@ async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         bodies = BodyReader()
         commands = CommandDoor(access, intake, bodies)
         sources = load(toml, {"GITHUB_WEBHOOK_SECRET": GITHUB_SECRET})
-        webhooks = WebhookDoor(sources, access, intake, commands, bodies)
+        chats = ChatDoors(bot_names(toml), SECRET, Allowed())
+        chats.warn(sources)
+        webhooks = WebhookDoor(sources, access, intake, commands, bodies, chats)
 
         @cache
         def api() -> FastAPI:
