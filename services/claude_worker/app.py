@@ -1,11 +1,15 @@
 """The composition of the Claude worker: builds everything, decides nothing."""
 
 import asyncio
+from typing import Any
 
+from services.claude_worker import metrics
 from services.claude_worker.bots import Bot, load
 from services.claude_worker.cli import Cli, forget_secrets
 from services.claude_worker.failures import NO_CREDENTIAL, NOT_INSTALLED, Failure
 from services.claude_worker.handlers import area_handlers, partition_handlers
+from services.claude_worker.handlers.retention import clean_up
+from services.claude_worker.housekeeping import Housekeeping
 from services.claude_worker.lanes import Workshop
 from services.claude_worker.partitions import Partitions
 from services.claude_worker.pool import Pool
@@ -13,12 +17,13 @@ from services.claude_worker.queries import queries
 from services.claude_worker.settings import ClaudeWorkerSettings
 from services.claude_worker.transcripts import TranscriptStore
 from shared.bus.local import LocalCommands
-from shared.bus.service import Background, Context, run_worker
+from shared.bus.service import Background, Context, Timer, run_worker
 from shared.database import Database
 from shared.logs import get_logger
 from shared.messages import new_id
 
 NAME = "claude_worker"
+CLEAN_SECONDS = 3600.0
 log = get_logger()
 
 
@@ -30,8 +35,9 @@ async def run(settings: ClaudeWorkerSettings) -> None:
         settings,
         NAME,
         areas=["chat"],
-        handlers=area_handlers(bots),
+        handlers=metrics.counted(area_handlers(bots)),
         queries=queries(bots),
+        timers=[Timer("clean_chats", CLEAN_SECONDS, clean_up(bots))],
         finishing=[answer_rooms(settings, bots)],
     )
 
@@ -46,19 +52,29 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
         if obstacle is not None:
             log.warning("bots_cannot_answer", reason=obstacle.reason, hint=obstacle.told)
         local = LocalCommands(database, context.publisher)
+        housekeeping = Housekeeping(pool, database)
+
+        def status() -> dict[str, Any]:
+            return {**pool.status(), **housekeeping.status(), "obstacle": obstacle and obstacle.reason}
+
         shop = Workshop(bots, pool, local, context.publisher, obstacle)
         partitions = Partitions(
             shop,
             new_id(),
             url=settings.amqp_url.get_secret_value(),
             database=database,
-            handlers=partition_handlers(bots),
-            status=lambda: {**pool.status(), "obstacle": obstacle and obstacle.reason},
+            handlers=metrics.counted(partition_handlers(bots)),
+            status=status,
         )
-        helpers = [asyncio.create_task(pool.watch()), asyncio.create_task(local.keep_marked())]
+        readings = metrics.Readings(lambda: {**status(), **partitions.status()})
+        helpers = [
+            asyncio.create_task(work)
+            for work in (pool.watch(), local.keep_marked(), housekeeping.run(lambda: partitions.owned))
+        ]
         try:
             await partitions.run(context.stopping)
         finally:
+            readings.close()
             pool.kill()
             for helper in helpers:
                 helper.cancel()
@@ -87,4 +103,10 @@ def make_pool(
     def make(bot: Bot, resume: str | None) -> LiveClient:
         return LiveClient(bot, cli, store, resume=resume)
 
-    return Pool(bots, make, max_clients=settings.chat_max_clients), None if cli.has_credential else NO_CREDENTIAL
+    pool = Pool(
+        bots,
+        make,
+        max_clients=settings.chat_max_clients,
+        max_bytes=settings.chat_max_memory_mb * 2**20 or None,
+    )
+    return pool, None if cli.has_credential else NO_CREDENTIAL

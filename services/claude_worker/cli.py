@@ -14,7 +14,8 @@ from shared.logs import get_logger
 
 # The same on every replica: a conversation is kept under its working directory's name.
 WORKING_DIRECTORY = Path("/tmp/switchyard-chat")  # noqa: S108 (empty, and nothing is ever written there)
-_PREFIX = "switchyard-claude-"
+# What the folder of a worker is called, before its process id.
+PREFIX = "switchyard-claude-"
 # What of our own environment is no business of a bot's.
 _OURS = ("DATABASE_URL", "AMQP_URL", "GITHUB_WEBHOOK_SECRET", "OTEL_EXPORTER_OTLP_ENDPOINT")
 log = get_logger()
@@ -25,11 +26,11 @@ class Cli:
 
     def __init__(self, settings: ClaudeWorkerSettings, executable: Path) -> None:
         """Make a folder for this worker's clients; those of workers that died are removed."""
-        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-            pid = left.name.removeprefix(_PREFIX).split("-")[0]
+        for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            pid = left.name.removeprefix(PREFIX).split("-")[0]
             if not (pid.isdigit() and psutil.pid_exists(int(pid))):
                 shutil.rmtree(left, ignore_errors=True)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         # What the SDK writes to take a conversation up again goes with the rest.
         tempfile.tempdir = str(self._folder)

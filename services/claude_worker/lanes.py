@@ -9,6 +9,7 @@ from services.claude_worker.bots import Bot
 from services.claude_worker.deltas import Deltas
 from services.claude_worker.failures import INTERRUPTED, AttemptFailed, Failure
 from services.claude_worker.handlers.attempts import Ended, Entries, Started, finish_turn, start_turn
+from services.claude_worker.metrics import count_attempt, counting
 from services.claude_worker.pool import Key, Pool
 from services.claude_worker.store.registry import Fenced, Ownership
 from services.claude_worker.turns import MAX_FAILURES, Held, finish_id
@@ -120,7 +121,7 @@ class Lane:
         room = {"room_id": self._key.room_id, "bot_id": self._key.bot_id}
         # Under a new id each time: one that was begun by a commit of unknown outcome is ours to begin again.
         command = _command("start_turn", new_id(), StartTurn(**room))
-        await self._shop.local.run(command, start_turn(self._ownership, started))
+        await self._shop.local.run(command, counting(start_turn(self._ownership, started)))
         if not started:
             return False
         attempt = started[0]
@@ -128,7 +129,7 @@ class Lane:
         ended: list[Ended] = []
         message_id = finish_id(end.turn_id, end.attempt)
         command = _command("finish_turn", message_id, end, attempt.held)
-        await self._run_surely(command, finish_turn(self._ownership, entries, ended))
+        await self._run_surely(command, counting(finish_turn(self._ownership, entries, ended)))
         kept = ended[0].held if ended else None
         if kept is None or end.status != "answered":
             # Its client remembers what the records do not.
@@ -136,6 +137,7 @@ class Lane:
         else:
             self._shop.pool.give_back(self._key)
             self._shop.pool.answers[end.path or "?"] += 1
+        count_attempt(end)
         _tell(end, attempt.held)
         return ended[0].more if ended else True
 

@@ -139,9 +139,14 @@ class Partitions:
         self._owned: dict[int, OwnedPartition] = {}
         self._leaving: dict[int, asyncio.Task[None]] = {}
 
+    @property
+    def owned(self) -> list[int]:
+        """The partitions that are this worker's."""
+        return sorted(self._owned)
+
     def status(self) -> dict[str, Any]:
         """Which partitions are this worker's."""
-        return {"partitions": sorted(self._owned), "leaving": sorted(self._leaving)}
+        return {"partitions": self.owned, "leaving": sorted(self._leaving)}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Beat until told to stop; then end what is under way, and give everything up."""

@@ -1,12 +1,19 @@
-"""The pool of live clients: at most so many; the one used longest ago goes first, and those nobody talks to in time."""
+"""The pool of live clients, limited by their number and by the memory they are measured to take.
+
+Whoever has to go for another is the one used longest ago; who is answering never is. While all are, rooms wait for a
+client in the order in which they have asked.
+"""
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from services.claude_worker.bots import Bot
+from services.claude_worker.failures import INTERRUPTED, AttemptFailed
+from services.claude_worker.places import Place
 from shared.logs import get_logger
 from shared.messages.partitions import partition_of
 
@@ -15,6 +22,8 @@ if TYPE_CHECKING:  # The SDK is an extra: without it there is a worker that says
 
 # How often it looks for clients that nobody talks to.
 LOOK_SECONDS = 1.0
+# What a client is taken to need before the first was measured (Claude Code 2.1: 100 MB PSS).
+TYPICAL_BYTES = 100 * 1024 * 1024
 log = get_logger()
 
 
@@ -29,19 +38,29 @@ class Pool:
     """Lends each room the client of its conversation, connected before or now."""
 
     def __init__(
-        self, bots: Mapping[str, Bot], make: "Callable[[Bot, str | None], LiveClient]", *, max_clients: int
+        self,
+        bots: Mapping[str, Bot],
+        make: "Callable[[Bot, str | None], LiveClient]",
+        *,
+        max_clients: int,
+        max_bytes: int | None = None,
     ) -> None:
-        """`make` makes a client, not yet connected, of a bot and the Claude session to take up again."""
+        """`make` makes a client, not yet connected, of a bot and the Claude session to take up again.
+
+        `max_bytes`: what all clients may take together; one may always be there.
+        """
         self._bots = bots
         self._make = make
         self._max_clients = max_clients
-        # One for each client that is there, or about to be.
-        self._seats = asyncio.Semaphore(max_clients)
-        self._waiting = 0
-        self._clients: dict[Key, LiveClient] = {}
-        self._busy: set[Key] = set()
-        self._idle_seconds: dict[Key, float] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._max_bytes = max_bytes
+        self._places: dict[Key, Place] = {}
+        # Those on their way out, whose processes may still be there.
+        self._closing: dict[asyncio.Task[None], Place] = {}
+        self._waiting: deque[tuple[Key, asyncio.Future[None]]] = deque()
+        # Let in, with no client made yet.
+        self._expected = 0
+        # What one takes that was not measured yet: as much as the others.
+        self._typical_bytes = TYPICAL_BYTES
         self.answers: Counter[str] = Counter()
         self.evictions: Counter[str] = Counter()
 
@@ -51,111 +70,225 @@ class Pool:
         One of another conversation of this room, or one that has died, is replaced. Raises `AttemptFailed`.
         """
         bot = self._bots[key.bot_id]
-        self._idle_seconds[key] = 60 * (idle_minutes or bot.idle_minutes)
-        client = self._clients.get(key)
-        if client is not None and client.is_alive and client.claude_session == claude_session:
-            self._busy.add(key)
-            return client
-        if client is not None:
-            await self.discard(key, "died" if not client.is_alive else "replaced")
-        if self._seats.locked():
-            self._make_room()
-        self._waiting += 1
+        idle_seconds = 60 * (idle_minutes or bot.idle_minutes)
+        place = self._places.get(key)
+        if place is not None and place.client.is_alive and place.client.claude_session == claude_session:
+            place.is_busy, place.idle_seconds = True, idle_seconds
+            return place.client
+        if place is not None:
+            await self.discard(key, "died" if not place.client.is_alive else "replaced")
+        await self._wait_for_room(key)
         try:
-            await self._seats.acquire()
+            place = self._places[key] = Place(self._make(bot, claude_session), idle_seconds)
         finally:
-            self._waiting -= 1
-        client = self._make(bot, claude_session)
-        self._clients[key] = client
-        self._busy.add(key)
+            self._expected -= 1
         try:
-            await client.connect()
+            await place.client.connect()
+            place.is_connecting = False
+            if place.is_interrupted or self._places.get(key) is not place:
+                raise AttemptFailed(INTERRUPTED)
         except BaseException:
-            await self.discard(key, "not_connected")
+            if self._places.get(key) is place:
+                await self.discard(key, "interrupted" if place.is_interrupted else "not_connected")
             raise
-        return client
+        return place.client
 
     def give_back(self, key: Key) -> None:
         """A client is idle again."""
-        self._busy.discard(key)
-        if self._waiting:
-            self._make_room()
+        if (place := self._places.get(key)) is not None:
+            place.is_busy = False
+            self._let_in()
+            self._shed()
 
     async def discard(self, key: Key, why: str) -> None:
         """Close a client, if there is one; what it was answering fails."""
-        if key in self._clients:
+        if key in self._places:
             await self._close(key, why)
 
     def keys_of(self, partition: int) -> list[Key]:
         """The rooms of a partition that have clients."""
-        return [key for key in self._clients if partition_of(*key) == partition]
+        return [key for key in self._places if partition_of(*key) == partition]
 
     async def watch(self) -> None:
         """Close, until cancelled, the clients that nobody talks to."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            for key in [key for key in self._clients if key not in self._busy]:
-                if now - self._clients[key].used_at > self._idle_seconds[key]:
+            for key, place in self._idle():
+                if now - place.client.used_at > place.idle_seconds:
                     self._close(key, "idle")
 
     def interrupt(self, key: Key) -> bool:
-        """Interrupt what a room's client is answering; False when it is answering nothing."""
-        if key not in self._busy:
+        """Interrupt what a room's client is answering or about to; False when it is nothing."""
+        for waiting, future in self._waiting:
+            if waiting == key and not future.done():
+                future.set_exception(AttemptFailed(INTERRUPTED))
+                return True
+        place = self._places.get(key)
+        if place is None or not place.is_busy:
             return False
-        self._clients[key].give_up()
+        if place.is_connecting:
+            place.is_interrupted = True
+        else:
+            place.client.give_up()
         return True
+
+    def client_of(self, key: Key) -> "LiveClient | None":
+        """The client of a conversation, if one is connected or about to be."""
+        place = self._places.get(key)
+        return place.client if place is not None else None
+
+    def idle_conversations(self) -> dict[Key, str]:
+        """The Claude sessions of those clients that answer nothing just now."""
+        return {key: place.client.claude_session for key, place in self._idle()}
+
+    def follow(
+        self, records: Mapping[tuple[str, str], tuple[str | None, float | None]], asked: Mapping[Key, str]
+    ) -> None:
+        """Obey what the records say of `asked`: the conversation of each chat that is there, and its idle minutes.
+
+        A client of a conversation that was forgotten is closed.
+        """
+        for key, place in self._idle():
+            if place.client.claude_session != asked.get(key):
+                continue
+            claude_session, idle_minutes = records.get(key, (None, None))
+            if claude_session != place.client.claude_session:
+                self._close(key, "forgotten")
+            elif bot := self._bots.get(key.bot_id):
+                place.idle_seconds = 60 * (idle_minutes or bot.idle_minutes)
 
     async def close(self) -> None:
         """Close every client."""
-        await asyncio.gather(*(self.discard(key, "stopped") for key in list(self._clients)), *self._closing)
+        await asyncio.gather(*(self.discard(key, "stopped") for key in list(self._places)), *self._closing)
 
     def kill(self) -> None:
         """End every client's process at once."""
-        for client in self._clients.values():
-            client.kill()
+        for place in self._all():
+            place.client.kill()
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes of all clients."""
+        return [pid for place in self._all() if (pid := place.client.pid) is not None]
+
+    @property
+    def homes(self) -> Collection[Path]:
+        """The folders of all clients, also of those that are only about to have a process."""
+        return {place.client.home for place in self._all()}
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all clients take as far as it was measured; others are taken to be like them."""
+        return self._weight(self._all())
+
+    def weigh(self, measured: Mapping[int, int]) -> None:
+        """Take note of how many bytes each process takes; who is idle and too much is closed."""
+        for place in self._all():
+            if (pid := place.client.pid) is not None and pid in measured:
+                place.measured = measured[pid]
+        if known := [place.measured for place in self._places.values() if place.measured is not None]:
+            self._typical_bytes = sum(known) // len(known)
+        self._shed()
+        self._let_in()
 
     def status(self) -> dict[str, Any]:
-        """How many clients there are and whose, and how answers came about."""
+        """How many clients there are and whose, what they take, and how answers came about."""
         now = time.monotonic()
+        busy = sum(place.is_busy and not place.is_connecting for place in self._places.values())
+        connecting = sum(place.is_connecting for place in self._places.values())
         return {
-            "clients": len(self._clients),
-            "busy": len(self._busy),
-            "idle": len(self._clients) - len(self._busy),
-            "waiting": self._waiting,
+            "clients": len(self._places),
+            "busy": busy,
+            "idle": len(self._places) - busy - connecting,
+            "connecting": connecting,
+            "closing": len(self._closing),
+            "waiting": len(self._waiting),
             "max_clients": self._max_clients,
+            "memory_mb": round(self.memory_bytes / 2**20, 1),
+            "max_memory_mb": self._max_bytes and round(self._max_bytes / 2**20, 1),
             "answers": dict(self.answers),
             "closed": dict(self.evictions),
-            "sessions": [
-                {
-                    "room_id": key.room_id,
-                    "bot_id": key.bot_id,
-                    "busy": key in self._busy,
-                    "idle_s": 0.0 if key in self._busy else round(now - client.used_at, 1),
-                }
-                for key, client in self._clients.items()
-            ],
+            "sessions": [{**key._asdict(), **place.status(now)} for key, place in self._places.items()],
         }
 
-    def _make_room(self) -> None:
-        idle = [key for key in self._clients if key not in self._busy]
-        if idle:
-            self._close(min(idle, key=lambda key: self._clients[key].used_at), "pool_full")
+    async def _wait_for_room(self, key: Key) -> None:
+        allowed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = (key, allowed)
+        self._waiting.append(waiting)
+        self._let_in()
+        try:
+            await allowed
+        except asyncio.CancelledError:
+            if allowed.done() and not allowed.cancelled() and allowed.exception() is None:
+                self._expected -= 1
+            raise
+        finally:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Let those who wait have a client, as many as there is room for; else have somebody go."""
+        while self._waiting:
+            if self._waiting[0][1].done():
+                self._waiting.popleft()
+            elif self._has_room():
+                self._expected += 1
+                self._waiting.popleft()[1].set_result(None)
+            else:
+                # For each who waits one goes, not one for each time somebody looks.
+                if len(self._closing) < len(self._waiting):
+                    self._close_oldest("pool_full" if self._is_full() else "memory")
+                return
+
+    def _is_full(self) -> bool:
+        return len(self._places) + len(self._closing) + self._expected >= self._max_clients
+
+    def _has_room(self) -> bool:
+        if self._is_full():
+            return False
+        if self._max_bytes is None or not (self._places or self._closing or self._expected):
+            return True
+        return self.memory_bytes + (self._expected + 1) * self._typical_bytes <= self._max_bytes
+
+    def _shed(self) -> None:
+        """Close who is idle while all together take too much."""
+        while self._max_bytes is not None and self._weight(self._places.values()) > self._max_bytes:
+            if not self._close_oldest("memory"):
+                return
+
+    def _all(self) -> list[Place]:
+        return [*self._places.values(), *self._closing.values()]
+
+    def _weight(self, places: Iterable[Place]) -> int:
+        return sum(self._typical_bytes if place.measured is None else place.measured for place in places)
+
+    def _idle(self) -> list[tuple[Key, Place]]:
+        return [(key, place) for key, place in self._places.items() if not place.is_busy]
+
+    def _close_oldest(self, why: str) -> bool:
+        if idle := self._idle():
+            self._close(min(idle, key=lambda each: each[1].client.used_at)[0], why)
+        return bool(idle)
 
     def _close(self, key: Key, why: str) -> "asyncio.Task[None]":
         # Taken out at once, so that nobody is lent it while it goes.
-        client = self._clients.pop(key)
-        self._busy.discard(key)
+        place = self._places.pop(key)
         self.evictions[why] += 1
-        task = asyncio.create_task(self._end(client, key, why))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        task = asyncio.create_task(self._end(place.client, key, why))
+        self._closing[task] = place
+        task.add_done_callback(self._closed)
         return task
 
+    def _closed(self, task: "asyncio.Task[None]") -> None:
+        del self._closing[task]
+        self._let_in()
+
     async def _end(self, client: "LiveClient", key: Key, why: str) -> None:
+        pid = client.pid
         try:
             await client.close()
         finally:
             client.kill()
-            self._seats.release()
-        log.info("client_closed", room_id=key.room_id, bot_id=key.bot_id, pid=client.pid, why=why)
+        log.info("client_closed", room_id=key.room_id, bot_id=key.bot_id, pid=pid, why=why)

@@ -20,3 +20,9 @@ class ClaudeWorkerSettings(Settings):
     chat_max_clients: int = Field(
         20, alias="SWITCHYARD_CHAT_MAX_CLIENTS", ge=1, description="connected clients of one replica at most"
     )
+    chat_max_memory_mb: int = Field(
+        0,
+        alias="SWITCHYARD_CHAT_MAX_MEMORY_MB",
+        ge=0,
+        description="what these may take together, as measured (PSS); one may always be there; 0: no limit",
+    )

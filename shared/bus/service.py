@@ -4,7 +4,8 @@ import asyncio
 import gc
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import uvloop
 
@@ -18,7 +19,7 @@ from shared.bus.worker import Worker
 from shared.database import Database, is_transient
 from shared.errors import BusError
 from shared.health import health_server
-from shared.messages import encode_command, new_id, spec_of
+from shared.messages import Command, encode_command, new_id, spec_of
 from shared.settings import Settings
 
 GRACE_SECONDS = 12
@@ -45,6 +46,7 @@ class Timer:
 
     command: str
     seconds: float
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 Background = Callable[[Context], Awaitable[None]]
@@ -75,6 +77,7 @@ async def run_worker(
     background: Sequence[Background] = (),
     finishing: Sequence[Background] = (),
     sharing: Sharing | None = None,
+    on_committed: Callable[[Sequence[Command]], None] | None = None,
 ) -> None:
     """Run a worker until SIGTERM: it finishes what it has taken, within 12 s, and acknowledges it.
 
@@ -91,7 +94,7 @@ async def run_worker(
     publisher = Publisher(url, name=name)
     worker = Worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,
-        handlers=handlers, batch_handlers=batch_handlers or {}, sharing=sharing,
+        handlers=handlers, batch_handlers=batch_handlers or {}, sharing=sharing, on_committed=on_committed,
     )  # fmt: skip
     context = Context(name, settings, database, publisher, worker.callbacks_owed, asyncio.Event())
 
@@ -156,7 +159,7 @@ async def _tick(timer: Timer, publisher: Publisher) -> None:
         await asyncio.sleep(timer.seconds)
         await publisher.wait_connected()
         message_id = new_id()
-        body = encode_command(timer.command, {}, message_id=message_id, sender_agent_id="system")
+        body = encode_command(timer.command, dict(timer.data), message_id=message_id, sender_agent_id="system")
         try:
             await publisher.publish(COMMANDS, spec.routing_key, body, message_id=message_id)
         except BusError as error:

@@ -139,12 +139,14 @@ class ResetChat(PartitionedData):
 
 @command("chat", result={"chat": Chat}, idempotent=True, example={**_ROOM, "idle_minutes": 60})
 class SetChat(PartitionedData):
-    """Say how a room differs from what its bot is declared with; null: it does not.
+    """Say how a room differs from what its bot is declared with; null: it does not, left out: as before.
 
-    `idle_minutes`: how long a client stays connected when nothing is said.
+    `idle_minutes`: how long a client stays connected when nothing is said. `keep_days`: how long the conversation is
+    kept after that.
     """
 
     idle_minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
 
 
 @command(
@@ -277,11 +279,12 @@ class Keep(Model):
     days: float
 
 
-@command("chat", result={"forgotten": int, "expired": int}, public=False)
+@command("chat", result={"forgotten": int, "rows": int}, public=False)
 class CleanChats(CommandData):
-    """Forget conversations that are older than their bots keep them, and approvals that nobody has given in time.
+    """Forget conversations in which nothing was said for longer than their rooms or, by `keep`, their bots keep them.
 
-    `days` is for bots that `keep` does not name, since they are declared no more.
+    `days` is for bots that `keep` does not name, since they are declared no more. What is not done in one go is done
+    by commands that follow.
     """
 
     keep: list[Keep]

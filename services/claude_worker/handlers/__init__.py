@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from services.claude_worker.bots import Bot
 from services.claude_worker.handlers.chats import reset_chat, set_chat
 from services.claude_worker.handlers.messages import chat_message, run_turns
+from services.claude_worker.handlers.retention import clean_chats
 from services.claude_worker.handlers.switches import switch_bot
 from shared.bus.follow_ups import FollowUp
 from shared.bus.replies import Handler, Reply
@@ -25,7 +26,7 @@ def partition_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
 def area_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
     """What is published by the plain key; whoever owns the partition of what has a partition is told by a follow-up."""
     told = {name: _telling(handler) for name, handler in partition_handlers(bots).items() if name != "run_turns"}
-    return {**told, "switch_bot": switch_bot(bots)}
+    return {**told, "switch_bot": switch_bot(bots), "clean_chats": clean_chats}
 
 
 def _telling(handler: Handler) -> Handler:

@@ -42,7 +42,8 @@ async def _begin_anew(tx: Transaction, data: ResetChat) -> Reply:
 async def set_chat(tx: Transaction, command: Command) -> Reply:
     """Say how a room differs from what its bot is declared with."""
     data: SetChat = command.data
+    given = data.model_fields_set & {"idle_minutes", "keep_days"}
     held = await chats.lock_chat(tx, data.room_id, data.bot_id)
-    chat = held.chat.model_copy(update={"idle_minutes": data.idle_minutes})
+    chat = held.chat.model_copy(update={name: getattr(data, name) for name in given})
     await chats.save_chat(tx, held._replace(chat=chat))
     return Reply({"chat": chat})

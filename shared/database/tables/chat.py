@@ -204,6 +204,8 @@ chat_posts = Table(
     CheckConstraint("status in ('waiting', 'sent', 'given_up')", name="chat_posts_status"),
     # What the owner of a partition has to send.
     Index("chat_posts_waiting", "partition", "post_id", postgresql_where=text("status = 'waiting'")),
+    # What goes with a turn.
+    Index("chat_posts_of_turn", "turn_id"),
 )
 
 # The replicas of the Claude worker that live.
