@@ -1,6 +1,8 @@
 // The composition root: ties sign-in, connection, feed and sessions together, and draws the page.
 
 import { effect, html, render } from "./html.js";
+import { closeChat, openChat, startChatTalk, stopChatTalk } from "./chat_talk.js";
+import { noteChatEvent, refreshChats, refreshStats, startChats, stopChats } from "./chats.js";
 import { Header } from "./components/header.js";
 import { SignIn } from "./components/sign_in.js";
 import { Workspace } from "./components/workspace.js";
@@ -12,7 +14,7 @@ import { followConnection, noteEvent, startSessions, stopSessions } from "./sess
 import { noteSidebarEvent, refreshSidebars, startSidebars, stopSidebars } from "./sidebars.js";
 import { gatewayUrl, signOut, socketToken, startSignIn } from "./sign_in.js";
 import { Connection } from "./socket.js";
-import { auth, closeDetail, connection, followHistory, isLive, now, pane, sidebarId, spoken } from "./store.js";
+import { auth, chatAt, closeDetail, connection, followHistory, isLive, now, pane, sidebarId, spoken } from "./store.js";
 import { closeTalk, openTalk, startTalk, stopTalk } from "./talk.js";
 
 let socket = null;
@@ -29,8 +31,10 @@ function onSignedIn(credential) {
     onEvent: (frame, text) => {
       const { head } = connection.peek();
       if (noteNotice(frame, head)) return;
-      addEvent(frame, text, { isNew: !(frame.cursor <= head) });
+      const isNew = !(frame.cursor <= head);
+      addEvent(frame, text, { isNew });
       noteEvent(frame);
+      noteChatEvent(frame, { isNew });
       noteSidebarEvent(frame);
     },
     onGap: addGap,
@@ -40,6 +44,8 @@ function onSignedIn(credential) {
   const command = (name, data, messageId) => socket.command(name, data, messageId);
   startTalk(command);
   startSidebars(command);
+  startChats(command);
+  startChatTalk(command);
   socket.watchGateway(pane.peek() === "live");
   socket.start();
   startSessions(credential, onRefused);
@@ -54,6 +60,8 @@ function leave(reason = "") {
   stopSessions();
   stopSidebars();
   stopTalk();
+  stopChats();
+  stopChatTalk();
   forgetDisplay();
   forgetNotices();
   closeDetail();
@@ -94,6 +102,7 @@ document.addEventListener("visibilitychange", () => {
 setInterval(() => {
   now.value = Date.now();
   tidyNotices();
+  if (pane.peek() === "chat" && isLive.peek() && !document.hidden) refreshStats();
 }, 5_000);
 effect(() => {
   const wanted = pane.value === "live";
@@ -107,6 +116,14 @@ effect(() => {
 effect(() => {
   if (!sidebarId.value) closeTalk();
   else if (isLive.value && pane.value === "sidebars") openTalk(sidebarId.value);
+});
+effect(() => {
+  if (isLive.value && pane.value === "chat") refreshChats();
+});
+effect(() => {
+  const { room, bot } = chatAt.value;
+  if (!room || !bot) closeChat();
+  else if (isLive.value && pane.value === "chat") openChat(room, bot);
 });
 effect(() => {
   const { phase, reason } = connection.value;

@@ -1,7 +1,7 @@
-// The page's keys: 1 2 3 switch views; in the feed / finds, space pauses, Esc closes, j k and the arrows move, Enter opens.
+// The page's keys: 1 2 3 4 switch views; in the feed / finds, space pauses, Esc closes, j k and the arrows move, Enter opens.
 
 import { paused, shown } from "./feed.js";
-import { active, auth, closeDetail, detailOpen, openDetail, pane, show, sidebarId, spoken } from "./store.js";
+import { active, auth, chatAt, closeDetail, detailOpen, openDetail, pane, show, showChat, sidebarId, spoken } from "./store.js";
 
 const WRITING = "input, textarea, select, [contenteditable]";
 // Elements for which space and Enter already mean something.
@@ -28,6 +28,7 @@ function onKey(event) {
 function escape(writing) {
   if (writing) writing.blur();
   else if (pane.peek() === "sidebars" && sidebarId.peek()) show("sidebars", "");
+  else if (pane.peek() === "chat" && chatAt.peek().room) showChat();
   else if (detailOpen.peek()) {
     closeDetail();
     document.getElementById("feed-list")?.focus({ preventScroll: true });
@@ -40,6 +41,7 @@ const KEYS = {
   1: () => show("feed"),
   2: () => show("live"),
   3: () => show("sidebars"),
+  4: () => show("chat"),
   "/": () => {
     show("feed");
     // Coming from another view, the field has to be drawn first.

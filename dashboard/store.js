@@ -29,10 +29,12 @@ export const matches = computed(() => matcher(filters.value));
 export const active = signal(null);
 export const detailOpen = signal(false);
 
-/** Which view is shown: feed | sessions | live | sidebars. A wide page shows feed and sessions side by side. */
+/** Which view is shown: feed | sessions | live | sidebars | chat. A wide page shows feed and sessions side by side. */
 export const pane = signal(placeOf(location.search).pane);
 /** The id of the sidebar whose conversation is open; "" for none. */
 export const sidebarId = signal(placeOf(location.search).sidebar);
+/** The room and the bot whose chat is open; "" and "" for none. */
+export const chatAt = signal(placeOf(location.search).chat);
 
 /** The present, moved on every few seconds for relative times. */
 export const now = signal(Date.now());
@@ -54,6 +56,14 @@ export function show(view, sidebar = sidebarId.peek()) {
     sidebarId.value = sidebar;
   });
   scheduleAddress();
+}
+
+/** Show a chat of a room with a bot, or without them the list. */
+export function showChat(room = "", bot = "") {
+  batch(() => {
+    chatAt.value = { room, bot };
+    show("chat");
+  });
 }
 
 export const clearFilters = () => setFilters(NO_FILTERS);
@@ -84,7 +94,7 @@ function scheduleAddress() {
 }
 
 function writeAddress() {
-  history.replaceState(null, "", location.pathname + withPlace(toQuery(filters.peek()), pane.peek(), sidebarId.peek()));
+  history.replaceState(null, "", location.pathname + withPlace(toQuery(filters.peek()), pane.peek(), sidebarId.peek(), chatAt.peek()));
 }
 
 /** Follow the address when a person moves through the history. */
@@ -95,6 +105,7 @@ export function followHistory() {
       filters.value = fromQuery(location.search);
       pane.value = place.pane;
       sidebarId.value = place.sidebar;
+      chatAt.value = place.chat;
     });
   });
   addEventListener("pagehide", writeAddress);

@@ -16,10 +16,12 @@ export function Composer({ whole, onNamed }) {
   if (!canWrite.value) {
     return html`<p class="composer-closed">You can read along. To write, sign in with a key that has the scope <code>publish</code>.</p>`;
   }
-  return html`<${Field} id=${whole.sidebar_id} participants=${whole.participants} onNamed=${onNamed} />`;
+  const make = (text) => ["post_to_sidebar", { sidebar_id: whole.sidebar_id, text }];
+  return html`<${Field} make=${make} participants=${whole.participants} onNamed=${onNamed} />`;
 }
 
-function Field({ id, participants, onNamed }) {
+/** `make(text)` is the command that says a text, and its data. */
+export function Field({ make, participants = [], onNamed }) {
   const field = useRef(null);
   const pending = useRef({ text: "", attempt: null });
   const [busy, setBusy] = useState(false);
@@ -28,7 +30,7 @@ function Field({ id, participants, onNamed }) {
     event?.preventDefault();
     const text = field.current.value.trim();
     if (!text || busy) return;
-    if (pending.current.text !== text) pending.current = { text, attempt: deed("post_to_sidebar", { sidebar_id: id, text }) };
+    if (pending.current.text !== text) pending.current = { text, attempt: deed(...make(text)) };
     setBusy(true);
     setError("");
     try {

@@ -1,8 +1,9 @@
 // The top bar: mark, views, connection state, rate, and the way out.
 
 import { html } from "../html.js";
+import { waitingCount } from "../chats.js";
 import { openCount } from "../sidebars.js";
-import { pane, show } from "../store.js";
+import { pane, show, showChat } from "../store.js";
 import { sessions } from "../sessions.js";
 import { ConnectionState } from "./connection.js";
 import { IconButton, Mark } from "./icons.js";
@@ -17,6 +18,7 @@ export function Header({ onSignOut }) {
         <${Tab} name="sessions">Sessions <span class="tab-count">${sessions.value.length || ""}</span><//>
         <${Tab} name="live" hint="2">Live<//>
         <${Tab} name="sidebars" hint="3">Sidebars <span class="tab-count">${openCount.value || ""}</span><//>
+        <${Tab} name="chat" hint="4">Chat <span class="tab-count">${waitingCount.value || ""}</span><//>
       </nav>
       <div class="topbar-end">
         <${Rate} />
@@ -30,7 +32,7 @@ export function Header({ onSignOut }) {
 function Tab({ name, hint, children }) {
   const here = pane.value === name;
   // A second press leads back from what is open to the view itself.
-  const onClick = () => (here ? show(name, "") : show(name));
+  const onClick = () => (here ? (name === "chat" ? showChat() : show(name, "")) : show(name));
   return html`
     <button type="button" class="tab" data-view=${name} aria-current=${here ? "page" : "false"}
       title=${hint && `Key ${hint}`} onClick=${onClick}>

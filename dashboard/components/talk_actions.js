@@ -35,7 +35,7 @@ export function TalkActions({ whole }) {
 }
 
 /** Runs one command at a time; a try that settled nothing is repeated under its own id. */
-function useDeed() {
+export function useDeed() {
   const [state, setState] = useState({ busy: false, error: "" });
   const last = useRef({ key: "", attempt: null });
   const run = async (command, data) => {

@@ -2,6 +2,7 @@
 
 import { html } from "../html.js";
 import { active, detailOpen, pane } from "../store.js";
+import { ChatView } from "./chat_view.js";
 import { ConnectionBar } from "./connection.js";
 import { Detail } from "./detail.js";
 import { EventList } from "./event_list.js";
@@ -11,7 +12,7 @@ import { Notices } from "./notices.js";
 import { SessionList } from "./session_list.js";
 import { SidebarView } from "./sidebar_view.js";
 
-const VIEWS = { live: LiveView, sidebars: SidebarView };
+const VIEWS = { live: LiveView, sidebars: SidebarView, chat: ChatView };
 
 export function Workspace({ onReconnect, onNamed }) {
   const View = VIEWS[pane.value] ?? Feed;

@@ -14,6 +14,7 @@ from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
 from shared.auth import login_code
+from standins.messages_api import MessagesAPI
 from tests.chromium import chromium
 from tests.conftest import copy_of, running_stack, vhost_of
 
@@ -105,10 +106,15 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Stack]:
-    """Every service, started once for all of these tests, which therefore name sessions and agents of their own."""
-    for database_url in copy_of(postgres, template):
-        for amqp_url in vhost_of(rabbitmq):
-            yield from running_stack(database_url, amqp_url, tmp_path_factory, request)
+    """Every service, started once for all of these tests, which therefore name sessions and agents of their own.
+
+    Its bots ask a stand-in of the Messages API.
+    """
+    with MessagesAPI() as api:
+        settings = {"ANTHROPIC_BASE_URL": api.url, "ANTHROPIC_API_KEY": "sk-stand-in"}
+        for database_url in copy_of(postgres, template):
+            for amqp_url in vhost_of(rabbitmq):
+                yield from running_stack(database_url, amqp_url, tmp_path_factory, request, **settings)
 
 
 @pytest.fixture(scope="package")

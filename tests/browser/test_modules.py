@@ -110,9 +110,11 @@ def test_an_odd_event_still_makes_a_row(call: Call, type: str, noun: Any) -> Non
 
 
 def test_the_place_comes_back_from_the_address_as_it_went(call: Call) -> None:
-    for pane, sidebar in (("feed", ""), ("live", ""), ("sidebars", "a&b=#1")):
-        query = call("place", "(...given) => m.withPlace('?q=push', ...given)", pane, sidebar)
-        assert call("place", "(query) => m.placeOf(query)", query) == {"pane": pane, "sidebar": sidebar}
+    nowhere, watercooler = {"room": "", "bot": ""}, {"room": "a/b&c #1", "bot": "ada"}
+    places = (("feed", "", nowhere), ("live", "", nowhere), ("sidebars", "a&b=#1", nowhere), ("chat", "", watercooler))
+    for pane, sidebar, chat in places:
+        query = call("place", "(...given) => m.withPlace('?q=push', ...given)", pane, sidebar, chat)
+        assert call("place", "(query) => m.placeOf(query)", query) == {"pane": pane, "sidebar": sidebar, "chat": chat}
         assert call("filters", "(query) => m.fromQuery(query).text", query) == "push"
     assert call("place", "() => m.withPlace('', 'feed', 'x')") == ""
     assert call("place", "() => m.placeOf('?view=nonsense').pane") == "feed"
@@ -228,3 +230,22 @@ def test_what_the_curator_asks_for_is_acknowledged_and_the_display_is_asked_for_
         ["ack", "b"],
         ["unsubscribe", "system.gateway"],
     ]
+
+
+def test_an_answer_grows_by_its_pieces_and_ends_with_its_turn(call: Call) -> None:
+    turn = {"turn_id": "t", "number": 1, "status": "running", "text": "?", "room_id": "r", "bot_id": "b"}
+    piece = {"type": "chat_delta", "room_id": "r", "bot_id": "b", "turn_id": "t", "attempt": 1, "index": 0}
+    events = [
+        {"type": "chat_started", "turn": turn},
+        {**piece, "text": "lost"},
+        {**piece, "attempt": 2, "text": "Good "},
+        {**piece, "attempt": 2, "text": "morning"},
+        {**piece, "attempt": 1, "text": "late"},
+    ]
+    carry = "(now, events) => events.reduce(m.carriedOn, now)"
+    now = {"room": "r", "bot": "b", "turns": [], "growing": {}, "began": []}
+    grown = call("chat_talk", carry, now, events)
+    assert grown["growing"] == {"t": {"attempt": 2, "text": "Good morning"}}
+    answered = {"type": "chat_answered", "turn": {**turn, "status": "answered", "answer": "Good morning"}}
+    ended = call("chat_talk", carry, grown, [answered, {"type": "chat_started", "turn": turn}])
+    assert ended["growing"] == {} and [each["status"] for each in ended["turns"]] == ["answered"]
