@@ -9,7 +9,21 @@ from pathlib import Path
 
 import typer
 
-from cli import audit, dead_letters, keys, machine, memories, search, send, sessions, sidebars, tail, tasks, transfer
+from cli import (
+    agent,
+    audit,
+    dead_letters,
+    keys,
+    machine,
+    memories,
+    search,
+    send,
+    sessions,
+    sidebars,
+    tail,
+    tasks,
+    transfer,
+)
 from cli.local.environment import ROOT
 from cli.screen import EXIT_CODES
 
@@ -27,7 +41,7 @@ app = typer.Typer(
 for module in (machine, send, tail, search, audit, transfer):
     app.add_typer(module.app)
 # Commands under the name of their area: `switchyard sessions ls`.
-for area in (sessions, sidebars, tasks, memories, dead_letters, keys):
+for area in (sessions, sidebars, tasks, agent, memories, dead_letters, keys):
     app.add_typer(area.app, rich_help_panel="What it keeps")
 
 

@@ -1,0 +1,328 @@
+"""A runner: claims an agent's tasks, has a command do each, keeps their leases, and reports what came of them."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from switchyard_client.agents.options import Options
+from switchyard_client.agents.process import CannotStart, Plan
+from switchyard_client.agents.reports import Facts, label
+from switchyard_client.agents.run import Ending, Run
+from switchyard_client.agents.surroundings import environment, make_folders, remove_folders
+from switchyard_client.agents.warden import Warden
+from switchyard_client.connection import Connection
+from switchyard_client.errors import CommandRefused
+
+# A waiting claim is asked for so long; a runner that stops waits for its answer.
+_CLAIM_SECONDS = 5.0
+LEASE_SECONDS = 60.0
+_BEAT_SECONDS = 15.0
+# Before the lease ends for others, it has ended for us.
+_MARGIN_SECONDS = 2.0
+_RESTART_PAUSE, _LONGEST_RESTART_PAUSE = 1.0, 60.0
+_WELL_AFTER = 30.0
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+
+class Runner:
+    """One runner on one connection."""
+
+    def __init__(self, bus: Connection, options: Options, say: Say = lambda text: None) -> None:
+        """`say` is told, in a sentence, what a person at the terminal wants to know."""
+        self._bus = bus
+        self._say = say
+        self._options = replace(options, worker_id=options.worker_id or f"{socket.gethostname()}-{os.getpid()}")
+        self._runner_id = str(uuid4())
+        self._runs: dict[str, Run] = {}
+        self._stopping = asyncio.Event()
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def stop(self) -> None:
+        """Take no more tasks, let those in hand end within the grace, and give back the others."""
+        self._stopping.set()
+
+    async def work(self) -> None:
+        """Do tasks until told to stop, or as many as were asked for. Raises `CommandRefused`, `ConnectionRefused`."""
+        async with self._ready():
+            hands = asyncio.Semaphore(self._options.concurrency)
+            tasks: set[asyncio.Task[None]] = set()
+            left = self._options.count
+            while not self._stopping.is_set() and left != 0:
+                await self._or_stop(hands.acquire())
+                if self._stopping.is_set():
+                    break
+                hands.release()
+                free = self._options.concurrency - len(tasks)
+                for task in await self._claim(free if left is None else min(free, left)):
+                    left = left if left is None else left - 1
+                    await hands.acquire()
+                    doing = asyncio.create_task(self._do(task))
+                    tasks.add(doing)
+                    doing.add_done_callback(tasks.discard)
+                    doing.add_done_callback(lambda _: hands.release())
+            await self._finish(tasks)
+
+    async def once(self) -> Ending:
+        """Run the command by itself, as a session of its own, and again as the restart policy has it."""
+        async with self._ready():
+            pause = _RESTART_PAUSE
+            while True:
+                began = time.monotonic()
+                doing = asyncio.create_task(self._single())
+                await self._or_stop(asyncio.wait({doing}))
+                if not doing.done():
+                    await self._finish({doing})
+                ending = await doing
+                again = self._options.restart == "always" or (
+                    self._options.restart == "on-failure" and ending.state == "failed"
+                )
+                if not again or ending.state == "killed" or self._stopping.is_set():
+                    return ending
+                pause = _RESTART_PAUSE if time.monotonic() - began > _WELL_AFTER else pause
+                self._say(f"it is {ending.state}; starting it again in {pause:g} s")
+                await self._or_stop(asyncio.sleep(pause))
+                pause = min(pause * 2, _LONGEST_RESTART_PAUSE)
+                if self._stopping.is_set():
+                    return ending
+
+    # What follows is the runner's own life.
+
+    @contextlib.asynccontextmanager
+    async def _ready(self) -> Any:
+        warden = Warden(self._runner_id)
+        listening: asyncio.Task[None] | None = None
+        try:
+            await self._bus.open()
+            await self._bus.subscribe(f"agent.{_topic_word(self._options.agent_name)}.control")
+            listening = asyncio.create_task(self._listen())
+            yield
+        finally:
+            for task in (*self._background, *([listening] if listening else [])):
+                task.cancel()
+            await asyncio.to_thread(warden.dismiss)
+
+    async def _listen(self) -> None:
+        async for event in self._bus.events():
+            run = self._runs.get(event.get("run_id", ""))
+            if event.get("type") == "agent_control_asked" and run is not None:
+                self._in_background(run.control(event))
+
+    async def _claim(self, count: int) -> list[dict[str, Any]]:
+        options = self._options
+        data: dict[str, Any] = {
+            "agent_name": options.agent_name,
+            "worker_id": options.worker_id,
+            "count": min(count, 50),
+            "wait_s": _CLAIM_SECONDS,
+        }
+        if options.capabilities:
+            data["capabilities"] = list(options.capabilities)
+        began = time.monotonic()
+        # Until it has an answer, tasks may be ours that we know nothing of.
+        claimed: list[dict[str, Any]] = (await self._bus.command("claim_task", data))["tasks"]
+        for task in claimed:
+            task["held_until"] = max(began, time.monotonic() - _CLAIM_SECONDS) + LEASE_SECONDS
+        return claimed
+
+    async def _finish(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """Wait for what is in hand, if we are to stop not for ever."""
+        if tasks and not self._stopping.is_set():
+            await self._or_stop(asyncio.wait(set(tasks)))
+        if not tasks:
+            return
+        self._say(f"stopping: {len(tasks)} in hand may take {self._options.grace_s:g} s to end")
+        await asyncio.wait(set(tasks), timeout=self._options.grace_s)
+        for run in self._runs.values():
+            run.end_soon("stopped", "the runner was told to stop", 5.0)
+        if tasks:
+            await asyncio.wait(set(tasks), timeout=20)
+
+    async def _or_stop(self, waiting: Coroutine[Any, Any, Any]) -> None:
+        """Wait for something, or until we are to stop."""
+        task, stopping = asyncio.create_task(waiting), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (task, stopping):
+            each.cancel()
+
+    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # What follows is about one run.
+
+    async def _single(self) -> Ending:
+        run_id = str(uuid4())
+        name = _name(self._options.agent_name)
+        session = {"session_id": run_id, "title": self._options.title or name}
+        await self._bus.command("create_session", session)
+        ending = await self._run(run_id, name, run_id, None, lambda run: None)
+        command, more = ("complete_session", {}) if ending.state == "completed" else ("fail_session", {})
+        if ending.error and command == "fail_session":
+            more = {"reason": ending.error}
+        await self._settle(command, {"session_id": run_id, **more})
+        return ending
+
+    async def _do(self, task: dict[str, Any]) -> None:
+        """Do one task, to the report of what came of it."""
+        try:
+            await self._attempt(task)
+        except Exception:
+            # The others in hand go on; this one's lease lapses.
+            log.exception("task %s could not be done", task["task_id"])
+
+    async def _attempt(self, task: dict[str, Any]) -> None:
+        lease = {name: task[name] for name in ("task_id", "lease_token", "session_id")}
+        held_until = task.pop("held_until")
+        del task["lease_token"], task["lease_expires"]
+        self._say(f"task {task['task_id']}: {task['description'] or task['task_type']}")
+        try:
+            await self._bus.command("start_task", lease)
+        except CommandRefused as refused:
+            self._say(f"task {task['task_id']} is not ours any more: {refused.message}")
+            return
+        beat: list[asyncio.Task[None]] = []
+
+        def begin(run: Run) -> None:
+            beat.append(asyncio.create_task(self._keep(run, lease, held_until)))
+
+        try:
+            name = _name(self._options.agent_name)
+            ending = await self._run(str(uuid4()), name, task["session_id"], task, begin, lease)
+        finally:
+            for each in beat:
+                each.cancel()
+        self._say(f"task {task['task_id']} is {ending.state}" + (f": {ending.error}" if ending.error else ""))
+
+    async def _keep(self, run: Run, lease: dict[str, Any], held_until: float) -> None:
+        """Keep the lease of a run's task; without it, another may be at work on it already: the process is ended."""
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            asked = time.monotonic()
+            try:
+                left = held_until - _MARGIN_SECONDS - asked
+                await self._bus.command("heartbeat_task", lease, timeout=max(left, 0.01))
+                held_until = asked + LEASE_SECONDS
+            except TimeoutError:
+                run.end_soon("given_away", "its lease could not be kept: the server was away for too long", 2.0)
+                return
+            except CommandRefused as refused:
+                run.end_soon("given_away", label(refused.message), 2.0)
+                return
+
+    async def _run(
+        self,
+        run_id: str,
+        name: str,
+        session_id: str,
+        task: dict[str, Any] | None,
+        begin: Callable[[Run], None],
+        lease: dict[str, Any] | None = None,
+    ) -> Ending:
+        """One run from start to end, and the report on its task if it has one."""
+        options = self._options
+        words = options.recipe.words(options.command)
+        facts = Facts(
+            run_id=run_id,
+            name=name,
+            agent_name=options.agent_name,
+            session_id=session_id,
+            worker_id=options.worker_id,
+            command=label(Path(words[0]).name),
+            recipe=None if options.recipe.name == "shell" else options.recipe.name,
+            task_id=task["task_id"] if task else None,
+            attempt=task["attempt"] if task else None,
+        )
+        folders = None
+        began = time.monotonic()
+        try:
+            piece = f"{task['task_id']}-{task['attempt']}" if task else None
+            folders = await make_folders(name, options.workdir, options.repository, piece)
+            variables = environment(
+                [*options.recipe.environment, *options.allowed],
+                run_id=run_id,
+                runner_id=self._runner_id,
+                session_id=session_id,
+                agent_name=options.agent_name,
+                folders=folders,
+                task=task,
+                further=options.recipe.set_environment,
+            )
+            keeps_open = options.terminal or (task is None and not options.recipe.prompted)
+            plan = Plan(
+                words,
+                variables,
+                folders.working,
+                terminal=options.terminal,
+                stdin=None if keeps_open or task is None else options.recipe.stdin(task),
+                interactive=options.interactive or keeps_open,
+            )
+            run = Run(
+                self._bus,
+                facts,
+                plan,
+                reading=options.recipe.reading(),
+                timeout_s=options.timeout_s,
+                spool_bytes=options.spool_bytes,
+                result_file=folders.result,
+            )
+            self._runs[run_id] = run
+            begin(run)
+            ending = await run.carry_out()
+            lines = run.lines
+        except CannotStart as error:
+            ending, lines = Ending("failed", error=label(str(error))), 0
+        except CommandRefused as refused:
+            ending, lines = Ending("failed", error=label(f"the run was refused: {refused}")), 0
+        finally:
+            self._runs.pop(run_id, None)
+            if folders is not None:
+                await remove_folders(folders)
+        if lease is not None and not ending.given_away:
+            await self._report(lease, ending, run_id, lines, time.monotonic() - began)
+        return ending
+
+    async def _report(self, lease: dict[str, Any], ending: Ending, run_id: str, lines: int, seconds: float) -> None:
+        """Report on a task. Killed on purpose it is not tried again; when the runner stops, it is given back."""
+        if ending.state == "completed":
+            output = {
+                "exit_code": ending.exit_code,
+                "result": ending.result,
+                "run_id": run_id,
+                "lines": lines,
+                "duration_s": round(seconds, 3),
+            }
+            if ending.result_error:
+                output["result_error"] = ending.result_error
+            await self._settle("complete_task", {**lease, "output_data": output})
+            return
+        retry = ending.state != "killed" or ending.stopped
+        error = ending.error or f"the run {run_id} is {ending.state}"
+        await self._settle("fail_task", {**lease, "error_message": error, "retry": retry})
+
+    async def _settle(self, command: str, data: dict[str, Any]) -> None:
+        try:
+            await self._bus.command(command, data)
+        except CommandRefused as refused:
+            log.warning("%s was refused: %s", command, refused)
+
+
+def _name(agent_name: str) -> str:
+    return f"{agent_name}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+
+
+def _topic_word(text: str) -> str:
+    """An agent's name as it stands in topics."""
+    return "".join("_" if each in ".*# " else each for each in text)
