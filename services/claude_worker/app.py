@@ -1,26 +1,35 @@
 """The composition of the Claude worker: builds everything, decides nothing."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from services.claude_worker import metrics
+from services.claude_worker.answering import Workshop
 from services.claude_worker.bots import Bot, load
 from services.claude_worker.cli import Cli, forget_secrets
+from services.claude_worker.expiry import watch
 from services.claude_worker.failures import NO_CREDENTIAL, NOT_INSTALLED, Failure
 from services.claude_worker.handlers import area_handlers, partition_handlers
 from services.claude_worker.handlers.retention import clean_up
 from services.claude_worker.housekeeping import Housekeeping
-from services.claude_worker.lanes import Workshop
 from services.claude_worker.partitions import Partitions
 from services.claude_worker.pool import Pool
+from services.claude_worker.posting import Poster
+from services.claude_worker.posting_campfire import Campfire
 from services.claude_worker.queries import queries
 from services.claude_worker.settings import ClaudeWorkerSettings
+from services.claude_worker.store import chats
+from services.claude_worker.store.registry import Ownership
+from services.claude_worker.tools_calls import ToolCalls
 from services.claude_worker.transcripts import TranscriptStore
 from shared.bus.local import LocalCommands
+from shared.bus.rpc import Rpc
 from shared.bus.service import Background, Context, Timer, run_worker
 from shared.database import Database
 from shared.logs import get_logger
 from shared.messages import new_id
+from shared.sealing import REPLY_TO, Seal
 
 NAME = "claude_worker"
 CLEAN_SECONDS = 3600.0
@@ -48,16 +57,19 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
     async def answer(context: Context) -> None:
         url = settings.database_url.get_secret_value()
         database = Database(url, name=f"{NAME} turns", size=8)
-        pool, obstacle = make_pool(settings, bots, TranscriptStore(database))
+        # Before the publisher is connected, which then takes the answers as well.
+        calls = ToolCalls(Rpc(context.publisher))
+        pool, obstacle = make_pool(settings, bots, database, calls)
         if obstacle is not None:
             log.warning("bots_cannot_answer", reason=obstacle.reason, hint=obstacle.told)
-        local = LocalCommands(database, context.publisher)
+        poster = make_poster(settings, lambda: partitions.ownerships)
+        local = LocalCommands(database, context.publisher, poster.on_committed)
         housekeeping = Housekeeping(pool, database)
 
         def status() -> dict[str, Any]:
             return {**pool.status(), **housekeeping.status(), "obstacle": obstacle and obstacle.reason}
 
-        shop = Workshop(bots, pool, local, context.publisher, obstacle)
+        shop = Workshop(bots, pool, local, database, context.publisher, obstacle)
         partitions = Partitions(
             shop,
             new_id(),
@@ -69,7 +81,13 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
         readings = metrics.Readings(lambda: {**status(), **partitions.status()})
         helpers = [
             asyncio.create_task(work)
-            for work in (pool.watch(), local.keep_marked(), housekeeping.run(lambda: partitions.owned))
+            for work in (
+                pool.watch(),
+                local.keep_marked(),
+                housekeeping.run(lambda: partitions.owned),
+                poster.run(),
+                watch(database, local),
+            )
         ]
         try:
             await partitions.run(context.stopping)
@@ -84,12 +102,20 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
     return answer
 
 
+def make_poster(settings: ClaudeWorkerSettings, owned: Callable[[], Mapping[int, Ownership]]) -> Poster:
+    """What tells rooms of chat servers what they are owed."""
+    secret = settings.secret.get_secret_value()
+    database = Database(settings.database_url.get_secret_value(), name=f"{NAME} posts", size=3)
+    return Poster(database, Seal(secret, REPLY_TO) if secret else None, Campfire(), owned)
+
+
 def make_pool(
-    settings: ClaudeWorkerSettings, bots: dict[str, Bot], store: TranscriptStore
+    settings: ClaudeWorkerSettings, bots: dict[str, Bot], database: Database, calls: ToolCalls
 ) -> tuple[Pool, Failure | None]:
     """The pool, and why it can't have clients if it can't."""
     try:
         from services.claude_worker.clients import EXECUTABLE, LiveClient
+        from services.claude_worker.tools_server import Tools
     except ModuleNotFoundError as error:
         if error.name != "claude_agent_sdk":
             raise
@@ -100,8 +126,14 @@ def make_pool(
         return Pool(bots, refuse, max_clients=1), NOT_INSTALLED
     cli = Cli(settings, EXECUTABLE)
 
+    store = TranscriptStore(database)
+
+    async def is_untrusted(room_id: str, bot_id: str) -> bool:
+        async with database.reading() as tx:
+            return await chats.is_untrusted(tx, room_id, bot_id)
+
     def make(bot: Bot, resume: str | None) -> LiveClient:
-        return LiveClient(bot, cli, store, resume=resume)
+        return LiveClient(bot, cli, store, Tools(bot.rights, calls, is_untrusted), resume=resume)
 
     pool = Pool(
         bots,

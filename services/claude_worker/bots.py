@@ -3,9 +3,11 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from services.claude_worker.tools import Rights, fault_of
 
 Busy = Literal["enqueue", "interrupt", "steer", "reject"]
 Positive = Annotated[float, Field(gt=0)]
@@ -59,8 +61,8 @@ class Bot(BaseModel):
     # A message that was caused by so many others is not answered: two bots would talk for ever.
     max_hops: Annotated[int, Field(ge=1, le=15)] = 4
     budget: Budget = Budget()
-    # Switchyard's own commands that it may use when what is said to it is trusted; and those of them that it may use
-    # when anything of the conversation came from outside.
+    # Switchyard's own commands that it may use while everything that was said is trusted; and those that it may use
+    # when anything of the conversation came from outside, too.
     allowed_tools: Tools = ()
     untrusted_tools: Tools = ()
     # Those that somebody has to allow, each time: who, beside those with the scope `admin`, by their names or ids in
@@ -74,6 +76,19 @@ class Bot(BaseModel):
     stream: bool = True
     # Whether the bot is told who says something, before what is said. Else it reads exactly what was said.
     name_speakers: bool = False
+
+    @field_validator("allowed_tools", "untrusted_tools", "ask_tools")
+    @classmethod
+    def _are_commands(cls, tools: Tools, info: ValidationInfo) -> Tools:
+        for tool in tools:
+            if fault := fault_of(tool, asked=info.field_name == "ask_tools"):
+                raise ValueError(fault)
+        return tools
+
+    @property
+    def rights(self) -> Rights:
+        """The tools it has."""
+        return Rights(frozenset(self.allowed_tools), frozenset(self.untrusted_tools), frozenset(self.ask_tools))
 
 
 def load(path: Path) -> dict[str, Bot]:
@@ -93,7 +108,12 @@ def load(path: Path) -> dict[str, Bot]:
         try:
             bot = Bot.model_validate(table)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {_said(fault)}" for fault in error.errors())
             raise BotsError(f"{where}: {faults}") from None
         bots[bot_id] = bot if bot.name else bot.model_copy(update={"name": bot_id})
     return bots
+
+
+def _said(fault: Any) -> str:
+    message: str = fault["msg"]
+    return message.removeprefix("Value error, ")

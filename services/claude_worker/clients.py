@@ -32,6 +32,7 @@ from services.claude_worker.failures import (
 )
 from services.claude_worker.options import options
 from services.claude_worker.results import Answer, Spending, prompt, text_of
+from services.claude_worker.tools_server import Tools
 from services.claude_worker.transcripts import TranscriptStore, TurnTranscript
 from shared.logs import get_logger
 from shared.messages.chat import Path as Tier
@@ -48,7 +49,8 @@ log = get_logger()
 @dataclass(slots=True)
 class _Question:
     turn_id: str
-    text: str
+    # None: it goes on by itself with what it was at.
+    text: str | None
     on_text: OnText | None
     answer: "asyncio.Future[Answer]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -56,10 +58,11 @@ class _Question:
 class LiveClient:
     """A connected client of one conversation."""
 
-    def __init__(self, bot: Bot, cli: Cli, store: TranscriptStore, *, resume: str | None) -> None:
+    def __init__(self, bot: Bot, cli: Cli, store: TranscriptStore, tools: Tools, *, resume: str | None) -> None:
         """`resume`: the Claude session to take up again; None: a new one."""
         self.claude_session = resume or str(uuid.uuid4())
         self.transcript = TurnTranscript(store)
+        self.tools = tools
         # How the next answer comes about.
         self.tier: Tier = "warm" if resume else "cold"
         self.used_at = time.monotonic()
@@ -70,6 +73,7 @@ class LiveClient:
                 cli,
                 self.transcript,
                 self._hear,
+                tools,
                 session=self.claude_session,
                 resumes=bool(resume),
                 home=self.home,
@@ -96,9 +100,9 @@ class LiveClient:
         return self._owner is not None and not self._owner.done() and _runs(self._process)
 
     @property
-    def owes_answers(self) -> bool:
-        """Whether something was handed in that is still to be answered: whoever asks next must ask for that."""
-        return bool(self._sent)
+    def owed(self) -> tuple[str, ...]:
+        """The turns that were handed in and are still to be answered: whoever asks next must ask for the first."""
+        return tuple(self._sent.values())
 
     async def connect(self) -> None:
         """Start Claude Code. Raises `AttemptFailed`, with nothing left behind."""
@@ -110,10 +114,11 @@ class LiveClient:
             self._owner.cancel()
             raise
 
-    async def ask(self, turn_id: str, text: str, on_text: OnText | None, *, deadline: float) -> Answer:
+    async def ask(self, turn_id: str, text: str | None, on_text: OnText | None, *, deadline: float) -> Answer:
         """Ask, and wait for the whole answer; `on_text` gets its pieces. Raises `AttemptFailed`.
 
-        What was handed in before under the id of its turn is not asked again.
+        What was handed in before under the id of its turn is not asked again. With no text it goes on with the turn
+        that was parked, which it does by itself.
         """
         question = _Question(turn_id, text, on_text)
         # Looked at, or asyncio complains when whoever asked has gone.
@@ -136,14 +141,19 @@ class LiveClient:
             self.used_at = time.monotonic()
 
     async def hand_in(self, turn_id: str, text: str) -> bool:
-        """Say something while an answer is given; False when none is.
+        """Say something while an answer is given; False when none is, or this was said before.
 
         If Claude calls a tool after that, it reads it with the result, and answers both at once (`Answer.merged`).
         Else it answers it by itself as soon as it has ended, which is to be asked for by `ask`.
         """
-        if self._asked is None or self._failure is not None or turn_id in (self._asked.turn_id, *self._sent.values()):
+        sent = self._sent.values()
+        if self._asked is None or self._failure is not None or self._asked.turn_id not in sent or turn_id in sent:
             return False
-        await self._send(turn_id, text)
+        try:
+            await self._send(turn_id, text)
+        except (ClaudeSDKError, OSError):
+            # It is gone, as whoever waits for the answer is about to be told.
+            return False
         return True
 
     def give_up(self, failure: Failure = INTERRUPTED) -> None:
@@ -207,7 +217,7 @@ class LiveClient:
         await self._client.query(prompt(prompt_id, text))
 
     async def _answer(self, question: _Question) -> Answer:
-        if question.turn_id not in self._sent.values():
+        if question.text is not None and question.turn_id not in self._sent.values():
             await self._send(question.turn_id, question.text)
         result: ResultMessage | None = None
         async for message in self._client.receive_response():
@@ -227,14 +237,15 @@ class LiveClient:
             raise AttemptFailed(failure, f"{result.subtype}: {(result.result or '')[:500]}", spent)
         if not self.transcript.is_whole:
             raise AttemptFailed(failure_of_status(413), "the transcript of the turn is too long to be kept", spent)
-        if question.turn_id not in taken:
+        if question.text is not None and question.turn_id not in taken:
             raise AttemptFailed(CLIENT_DIED, "it has answered something else", spent)
         merged = tuple(turn_id for turn_id in taken if turn_id != question.turn_id)
-        return Answer(result.result or "", spent, self.transcript.take(before=self._sent), merged)
+        entries = self.transcript.take(before=self._sent)
+        return Answer(result.result or "", spent, entries, merged, result.deferred_tool_use)
 
     def _take(self, result: ResultMessage, question: _Question) -> list[str]:
         """The turns that a result belongs to, which are owed no answer any more."""
-        prompts = result.user_message_uuids or [result.user_message_uuid]
+        prompts = result.user_message_uuids or [result.user_message_uuid or ""]
         taken = [self._sent.pop(prompt_id) for prompt_id in prompts if prompt_id in self._sent]
         if self._failure is not None or result.is_error:
             # It does not always say what it was at.

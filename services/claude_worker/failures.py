@@ -37,6 +37,7 @@ NO_CREDENTIAL = Failure(
 NOT_INSTALLED = Failure("not_installed", "I can't answer: the Claude Agent SDK is not installed where I run.")
 NOT_CONNECTED = Failure("not_connected", "Sorry, I could not be started. Please try again in a while.")
 INTERRUPTED = Failure("interrupted", "I was interrupted.")
+SWITCHED_OFF = Failure("switched_off", "I am switched off.")
 
 _BY_STATUS = {
     400: Failure("api_400", "Sorry, Claude refused this request. Please put it in another way."),

@@ -1,41 +1,24 @@
 """A lane: the turns of one room and bot, one after the other, as long as its partition is ours."""
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from services.claude_worker.bots import Bot
-from services.claude_worker.deltas import Deltas
-from services.claude_worker.failures import INTERRUPTED, AttemptFailed, Failure
-from services.claude_worker.handlers.attempts import Ended, Entries, Started, finish_turn, start_turn
+from services.claude_worker.answering import AWAY_SECONDS, Answering, Outcome, Workshop, names_of
+from services.claude_worker.handlers.attempts import Ended, finish_turn, start_turn
+from services.claude_worker.handlers.starting import Started
 from services.claude_worker.metrics import count_attempt, counting
-from services.claude_worker.pool import Key, Pool
+from services.claude_worker.orders import order
+from services.claude_worker.pool import Key
 from services.claude_worker.store.registry import Fenced, Ownership
-from services.claude_worker.turns import MAX_FAILURES, Held, finish_id
-from shared.bus.local import LocalCommands
-from shared.bus.publisher import Publisher
+from services.claude_worker.turns import Held, finish_id
 from shared.bus.replies import Handler
 from shared.database import is_transient
 from shared.logs import get_logger
-from shared.messages import Command, encode, new_id, now, spec_of
+from shared.messages import Command, new_id
 from shared.messages.chat import FinishTurn, StartTurn
 
-AWAY_SECONDS = 1.0
 MAX_STUCK = 3
 log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What every lane works with."""
-
-    bots: Mapping[str, Bot]
-    pool: Pool
-    local: LocalCommands
-    publisher: Publisher
-    # Why nothing can be answered at all.
-    obstacle: Failure | None
 
 
 class Lane:
@@ -45,12 +28,16 @@ class Lane:
         self._shop = shop
         self._ownership = ownership
         self._key = key
+        self._bot = shop.bots.get(key.bot_id)
         self._on_fenced = on_fenced
         self._task: asyncio.Task[None] | None = None
         self._again = False
         self._stopping = False
-        # The attempt in hand is to end, and is nobody's fault.
-        self._handing_over = False
+        # What is under way is to end at once.
+        self._is_handed_over = False
+        # What has begun, before and while it is answered.
+        self._begun: Started | None = None
+        self._answering: Answering | None = None
         # How often it has run into a bug since something went well.
         self._stuck = 0
 
@@ -60,8 +47,10 @@ class Lane:
         return self._task is not None and not self._task.done()
 
     def poke(self) -> None:
-        """There may be something to do."""
+        """There may be something to do, or something that matters to what is being done."""
         self._again = True
+        if self._answering is not None:
+            self._answering.hear()
         if not self.is_working and not self._stopping:
             self._task = asyncio.create_task(self._work())
 
@@ -77,8 +66,9 @@ class Lane:
             return
         _, late = await asyncio.wait([self._task], timeout=grace)
         if late:
-            self._handing_over = True
-            self._shop.pool.interrupt(self._key)
+            self._is_handed_over = True
+            if self._answering is not None:
+                self._answering.hand_over()
             await asyncio.wait([self._task])
 
     def abandon(self) -> None:
@@ -94,7 +84,7 @@ class Lane:
         await self._work()
 
     async def _work(self) -> None:
-        while self._again and not self._stopping:
+        while (self._again or self._begun is not None) and not (self._stopping and self._begun is None):
             self._again = False
             try:
                 self._again = await self._next() or self._again
@@ -117,81 +107,60 @@ class Lane:
 
     async def _next(self) -> bool:
         """Answer the first turn that is open, if there is one; whether there is more to do."""
-        started: list[Started] = []
+        started, self._begun = self._begun or await self._start(), None
+        if started is None:
+            return False
+        # Poked since it began: that may matter to it.
+        started.more = started.more or self._again
+        self._answering = Answering(self._shop, self._ownership, started)
+        if self._is_handed_over:
+            self._answering.hand_over()
+        try:
+            outcome = await self._answering.run()
+        finally:
+            self._answering = None
+        ended = await self._finish(outcome, started.held)
+        await self._part_with_client(outcome, ended)
+        count_attempt(outcome.end)
+        _tell(outcome.end, started.held)
+        self._begun = ended.next
+        return ended.more
+
+    async def _start(self) -> Started | None:
+        into: list[Started] = []
         room = {"room_id": self._key.room_id, "bot_id": self._key.bot_id}
         # Under a new id each time: one that was begun by a commit of unknown outcome is ours to begin again.
-        command = _command("start_turn", new_id(), StartTurn(**room))
-        await self._shop.local.run(command, counting(start_turn(self._ownership, started)))
-        if not started:
-            return False
-        attempt = started[0]
-        end, entries = await self._attempt(attempt)
-        ended: list[Ended] = []
-        message_id = finish_id(end.turn_id, end.attempt)
-        command = _command("finish_turn", message_id, end, attempt.held)
-        await self._run_surely(command, counting(finish_turn(self._ownership, entries, ended)))
-        kept = ended[0].held if ended else None
-        if kept is None or end.status != "answered":
-            # Its client remembers what the records do not.
-            await self._shop.pool.discard(self._key, end.reason or "dropped")
-        else:
+        command = order("start_turn", new_id(), StartTurn(**room))
+        await self._shop.local.run(command, counting(start_turn(self._ownership, self._bot, into)))
+        return into[0] if into else None
+
+    async def _finish(self, outcome: Outcome, held: Held) -> Ended:
+        into: list[Ended] = []
+        command = order("finish_turn", finish_id(outcome.end.turn_id, outcome.end.attempt), outcome.end, held)
+        finish = finish_turn(
+            self._ownership,
+            self._bot,
+            outcome.entries,
+            into,
+            goes_on=not self._stopping,
+            parked=outcome.parked,
+        )
+        await self._run_surely(command, counting(finish))
+        # Committed by a run of unknown outcome before, of which nothing is known here.
+        return into[0] if into else Ended(None, more=True)
+
+    async def _part_with_client(self, outcome: Outcome, ended: Ended) -> None:
+        client = self._shop.pool.client_of(self._key)
+        owed = client.owed if client is not None else ()
+        following = ended.next.held.turn.turn_id if ended.next else None
+        if ended.held is None or not outcome.client_knows_no_more or (owed and owed[0] != following):
+            # It remembers, or is about to answer, what the records do not know of.
+            await self._shop.pool.discard(self._key, outcome.end.reason or "dropped")
+            return
+        if outcome.end.status == "answered":
+            self._shop.pool.answers[outcome.end.path or "?"] += 1
+        if not owed:
             self._shop.pool.give_back(self._key)
-            self._shop.pool.answers[end.path or "?"] += 1
-        count_attempt(end)
-        _tell(end, attempt.held)
-        return ended[0].more if ended else True
-
-    async def _attempt(self, attempt: Started) -> tuple[FinishTurn, Entries]:
-        held, bot = attempt.held, self._shop.bots.get(self._key.bot_id)
-        end = FinishTurn(
-            room_id=self._key.room_id,
-            bot_id=self._key.bot_id,
-            turn_id=held.turn.turn_id,
-            attempt=held.turn.attempt,
-            status="failed",
-        )
-        if bot is None:
-            told = "I am not declared here any more."
-            return end.model_copy(update={"answer": told, "reason": "unknown_bot"}), []
-        if (obstacle := self._shop.obstacle) is not None:
-            return end.model_copy(update={"answer": obstacle.told, "reason": obstacle.reason}), []
-        began = time.monotonic()
-        deltas = Deltas(self._shop.publisher, held) if bot.stream else None
-        try:
-            client = await self._shop.pool.lend(self._key, attempt.claude_session, attempt.chat.idle_minutes)
-            connected, tier = time.monotonic(), client.tier
-            said = f"{held.turn.user_name}: {held.turn.text}" if bot.name_speakers else held.turn.text
-            answer = await client.ask(held.turn.turn_id, said, deltas.add if deltas else None, deadline=bot.deadline_s)
-        except AttemptFailed as failed:
-            return self._after_failure(end, held, failed), []
-        finally:
-            if deltas is not None:
-                deltas.close()
-        done = {
-            "status": "answered",
-            "answer": answer.text,
-            "path": tier,
-            "claude_session": client.claude_session,
-            "spent": answer.spent,
-            "connect_ms": round((connected - began) * 1000, 1),
-            "answer_ms": round((time.monotonic() - connected) * 1000, 1),
-        }
-        return end.model_copy(update=done), answer.entries
-
-    def _after_failure(self, end: FinishTurn, held: Held, failed: AttemptFailed) -> FinishTurn:
-        log.warning(
-            "attempt_failed",
-            **_names(held),
-            reason=failed.failure.reason,
-            detail=str(failed)[:500],
-            handing_over=self._handing_over,
-        )
-        told = {"reason": failed.failure.reason, "spent": failed.spent}
-        if self._handing_over or failed.failure is INTERRUPTED:
-            return end.model_copy(update={**told, "status": "queued"})
-        if held.failures + 1 < MAX_FAILURES:
-            return end.model_copy(update={**told, "status": "queued", "failed": True})
-        return end.model_copy(update={**told, "status": "failed", "answer": failed.failure.told})
 
     async def _run_surely(self, command: Command, handler: Handler) -> None:
         while True:
@@ -205,34 +174,14 @@ class Lane:
                 await asyncio.sleep(AWAY_SECONDS)
 
 
-def _command(name: str, message_id: str, data: StartTurn | FinishTurn, held: Held | None = None) -> Command:
-    return Command(
-        spec=spec_of(name),
-        message_id=message_id,
-        data=data,
-        sender_agent_id="system",
-        timestamp=now(),
-        priority="normal",
-        correlation_id=held.message_id if held else None,
-        hops=held.hops if held else 0,
-        trust=held.trust if held else "trusted",
-        data_text=encode(data),
-        traceparent=(held and held.traceparent) or "",
-    )
-
-
-def _names(held: Held) -> dict[str, str | int]:
-    turn = held.turn
-    return {"turn_id": turn.turn_id, "room_id": turn.room_id, "bot_id": turn.bot_id, "attempt": turn.attempt}
-
-
 def _tell(end: FinishTurn, held: Held) -> None:
     log.info(
         "turn_ended",
-        **_names(held),
+        **names_of(held),
         status=end.status,
         path=end.path,
         reason=end.reason,
+        merged=len(end.merged),
         waited_ms=held.turn.waited_ms,
         connect_ms=end.connect_ms,
         answer_ms=end.answer_ms,

@@ -7,6 +7,7 @@ from claude_agent_sdk import ClaudeAgentOptions
 
 from services.claude_worker.bots import Bot
 from services.claude_worker.cli import WORKING_DIRECTORY, Cli
+from services.claude_worker.tools_server import Tools
 from services.claude_worker.transcripts import TurnTranscript
 
 
@@ -15,6 +16,7 @@ def options(
     cli: Cli,
     transcript: TurnTranscript,
     hear: Callable[[str], None],
+    tools: Tools,
     *,
     session: str,
     resumes: bool,
@@ -24,7 +26,10 @@ def options(
     return ClaudeAgentOptions(
         model=bot.model,
         system_prompt=bot.system_prompt,
+        # None of Claude Code's own: a bot has Switchyard's commands that its lists name, and nothing else.
         tools=[],
+        mcp_servers=dict(tools.servers),
+        hooks=tools.hooks,
         setting_sources=[],
         strict_mcp_config=True,
         skills=[],

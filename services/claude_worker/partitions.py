@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from services.claude_worker.lanes import Lane, Workshop
+from services.claude_worker.answering import Workshop
+from services.claude_worker.lanes import Lane
 from services.claude_worker.pool import Key
 from services.claude_worker.store import registry, turns
 from services.claude_worker.store.registry import Ownership, View
@@ -138,6 +139,11 @@ class Partitions:
         self._status = status
         self._owned: dict[int, OwnedPartition] = {}
         self._leaving: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def ownerships(self) -> dict[int, Ownership]:
+        """What is this worker's, and in which epochs."""
+        return {partition: owned.ownership for partition, owned in self._owned.items()}
 
     @property
     def owned(self) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_agent_sdk import ResultMessage
+from claude_agent_sdk import DeferredToolUse, ResultMessage
 
 from services.claude_worker.store.transcripts import Place
 from shared.messages.chat import Spent
@@ -21,6 +21,8 @@ class Answer:
     spent: Spent
     entries: list[tuple[Place, list[dict[str, Any]]]] = field(default_factory=list)
     merged: tuple[str, ...] = ()
+    # It has come to a stop at a tool that somebody has to allow.
+    deferred: DeferredToolUse | None = None
 
 
 class Spending:

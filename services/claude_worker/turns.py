@@ -53,16 +53,57 @@ class Held:
         )  # type: ignore[call-arg]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A turn that is open: for how many seconds, whether its room was told so, and whether its bot is switched off."""
+
+    held: Held
+    waited_s: float
+    is_told: bool
+    is_off: bool
+
+
+def prompt_of(turn: Turn, bot: Bot) -> str:
+    """What a bot reads of a message."""
+    return f"{turn.user_name}: {turn.text}" if bot.name_speakers else turn.text
+
+
+def may_join(answered: Held, newer: Held) -> bool:
+    """Whether a message may be answered with another: it must not be trusted less, nor be further from a human."""
+    is_trusted = newer.trust == "trusted" or answered.trust == "untrusted"
+    return is_trusted and newer.hops <= answered.hops
+
+
 def reason_not_to_answer(bot: Bot, bot_id: str, *, sender: str, user_name: str, hops: int) -> DropReason | None:
     """Why a message is not answered at all: a bot that answers itself, or another bot, would never end."""
-    if sender == bot_id or user_name in (bot_id, bot.name):
+    if _plain(sender) == _plain(bot_id) or _plain(user_name) in (_plain(bot_id), _plain(bot.name)):
         return "own_message"
     return "loop" if hops >= bot.max_hops else None
+
+
+def _plain(name: str) -> str:
+    """A name as people take it for the same."""
+    return "".join(name.casefold().split())
 
 
 def finish_id(turn_id: str, attempt: int) -> str:
     """The message id of the end of an attempt, the same however often it is committed."""
     return str(uuid_utils.uuid5(_FINISHES, f"{turn_id}\n{attempt}"))
+
+
+def turns_used(end: FinishTurn) -> int:
+    """How many messages an attempt has brought to their end."""
+    return len(end.merged) + (end.status not in ("queued", "parked"))
+
+
+def spent(held: Held, end: FinishTurn) -> dict[str, Any]:
+    """What a turn has used with this attempt: with those after which it was parked."""
+    turn = held.turn
+    return {
+        "input_tokens": turn.input_tokens + end.spent.input_tokens,
+        "output_tokens": turn.output_tokens + end.spent.output_tokens,
+        "cost_usd": turn.cost_usd + end.spent.cost_usd,
+    }
 
 
 def finished(held: Held, end: FinishTurn, now: Any) -> Turn:
@@ -73,9 +114,7 @@ def finished(held: Held, end: FinishTurn, now: Any) -> Turn:
             "answer": end.answer,
             "reason": end.reason,
             "path": end.path,
-            "input_tokens": end.spent.input_tokens,
-            "output_tokens": end.spent.output_tokens,
-            "cost_usd": end.spent.cost_usd,
+            **spent(held, end),
             "connect_ms": end.connect_ms,
             "answer_ms": end.answer_ms,
             "completed": rfc3339(now),

@@ -153,8 +153,6 @@ class SetChat(PartitionedData):
     "chat",
     result={"approval": Approval},
     scope="admin",
-    # Until bots can ask for tools.
-    public=False,
     example={"approval_id": "0199f7f0-6a1e-7c3e-8a55-1f0c2d3e4f50", "note": "go ahead"},
 )
 class Approve(CommandData):
@@ -168,7 +166,6 @@ class Approve(CommandData):
     "chat",
     result={"approval": Approval},
     scope="admin",
-    public=False,
     example={"approval_id": "0199f7f0-6a1e-7c3e-8a55-1f0c2d3e4f50", "note": "not on a Friday"},
 )
 class Deny(CommandData):
@@ -221,7 +218,7 @@ class ListTurns(CommandData):
     cursor: Cursor | None = None
 
 
-@command("chat", result={"approvals": list[Approval], "next": str | None}, reads=True, public=False)
+@command("chat", result={"approvals": list[Approval], "next": str | None}, reads=True, example={"status": "pending"})
 class ListApprovals(CommandData):
     """Tools that bots have asked to be allowed, the newest first."""
 
@@ -230,6 +227,13 @@ class ListApprovals(CommandData):
     status: ApprovalStatus | None = None
     limit: Limit = 50
     cursor: Cursor | None = None
+
+
+@command("chat", result={"approval": Approval}, public=False)
+class ExpireApproval(CommandData):
+    """Refuse a tool that nobody has allowed in time; the worker that finds it gives it itself."""
+
+    approval_id: Id
 
 
 @command("chat", result={"turns": int}, public=False)
@@ -255,7 +259,8 @@ class FinishTurn(PartitionedData):
     """Keep what has become of an attempt; the worker that has made it gives it itself.
 
     `status` queued: it is to be tried again, `failed` says whether that counts as a failure. `claude_session` is that
-    of the conversation it belongs to. Replies with the turn, null if it had been dropped meanwhile, and whether more
+    of the conversation it belongs to, null when nothing of it is remembered. `merged` are the turns that were answered
+    with it. Replies with the turn, null if it had been dropped meanwhile, and whether more
     are open.
     """
 
@@ -267,6 +272,7 @@ class FinishTurn(PartitionedData):
     reason: Label | None = None
     path: Path | None = None
     claude_session: Id | None = None
+    merged: list[Id] = []
     spent: Spent = Spent()
     connect_ms: float | None = None
     answer_ms: float | None = None

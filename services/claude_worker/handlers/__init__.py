@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from services.claude_worker.bots import Bot
+from services.claude_worker.handlers.approvals import decide_as
 from services.claude_worker.handlers.chats import reset_chat, set_chat
 from services.claude_worker.handlers.messages import chat_message, run_turns
 from services.claude_worker.handlers.retention import clean_chats
@@ -26,7 +27,13 @@ def partition_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
 def area_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
     """What is published by the plain key; whoever owns the partition of what has a partition is told by a follow-up."""
     told = {name: _telling(handler) for name, handler in partition_handlers(bots).items() if name != "run_turns"}
-    return {**told, "switch_bot": switch_bot(bots), "clean_chats": clean_chats}
+    return {
+        **told,
+        "switch_bot": switch_bot(bots),
+        "clean_chats": clean_chats,
+        "approve": decide_as("approved"),
+        "deny": decide_as("denied"),
+    }
 
 
 def _telling(handler: Handler) -> Handler:

@@ -4,38 +4,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from services.claude_worker.failures import DIED
-from services.claude_worker.store import chats, registry, switches, transcripts, turns, usage
+from services.claude_worker import budgets
+from services.claude_worker.bots import Bot
+from services.claude_worker.handlers.parking import Parked, park
+from services.claude_worker.handlers.starting import Started, begin_next
+from services.claude_worker.store import chats, posts, registry, transcripts, turns, usage
 from services.claude_worker.store.registry import Ownership
 from services.claude_worker.store.transcripts import Place
-from services.claude_worker.turns import MAX_FAILURES, Held, finished
+from services.claude_worker.turns import Held, finished, spent, turns_used
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command, Event
-from shared.messages.chat import Chat, FinishTurn, StartTurn
-from shared.messages.chat_events import ChatAnswered, ChatDropped, ChatFailed, ChatRequeued, ChatStarted, TurnEvent
+from shared.messages.chat import BotUsage, FinishTurn, StartTurn
+from shared.messages.chat_events import (
+    ChatAnswered,
+    ChatBudgetWarned,
+    ChatDropped,
+    ChatFailed,
+    ChatMerged,
+    ChatRequeued,
+    TurnEvent,
+)
 
 Entries = Sequence[tuple[Place, list[dict[str, object]]]]
 
 
 @dataclass(slots=True)
-class Started:
-    """An attempt that has begun: the turn, its chat, and the Claude session to take up again, if there is one."""
-
-    held: Held
-    chat: Chat
-    claude_session: str | None
-
-
-@dataclass(slots=True)
 class Ended:
-    """What an attempt came to: the turn, none if it was dropped meanwhile, and whether the chat has more to do."""
+    """What an attempt came to: the turn, none if it was dropped meanwhile, and whether the chat has more to do.
+
+    `next`: the attempt that has begun in the same transaction.
+    """
 
     held: Held | None
     more: bool
+    next: Started | None = None
 
 
-def start_turn(ownership: Ownership, into: list[Started]) -> Handler:
+def start_turn(ownership: Ownership, bot: Bot | None, into: list[Started]) -> Handler:
     """Begin an attempt at the first turn of a chat that is open, put into `into`; nothing when it waits or is none.
 
     Raises `Fenced`.
@@ -43,65 +49,115 @@ def start_turn(ownership: Ownership, into: list[Started]) -> Handler:
 
     async def run(tx: Transaction, command: Command) -> Reply:
         data: StartTurn = command.data
+        into.clear()
         await registry.hold(tx, ownership)
         chat = await chats.lock_chat(tx, data.room_id, data.bot_id)
-        events: list[Event] = []
-        while held := await turns.lock_first_open(tx, ownership.partition, data.room_id, data.bot_id):
-            if held.turn.status == "parked":
-                break
-            if await switches.is_off(tx, data.bot_id):
-                saved = await turns.save_turn(tx, held.moved(status="dropped", reason="switched_off"))
-                events.append(saved.told(ChatDropped))
-                continue
-            # Another's attempt: he died in it.
-            died = held.turn.status == "running" and held.epoch != ownership.epoch
-            held = replace(held, failures=held.failures + died, epoch=ownership.epoch)
-            if held.failures >= MAX_FAILURES:
-                given_up = held.moved(status="failed", answer=DIED.told, reason=DIED.reason)
-                saved = await turns.save_turn(tx, given_up)
-                events.append(saved.told(ChatFailed))
-                continue
-            held = await turns.save_turn(tx, held.moved(status="running", attempt=held.turn.attempt + 1), begins=True)
-            events.append(held.told(ChatStarted))
-            into.append(Started(held, chat.chat, chat.claude_session))
-            break
-        return Reply({"turn": held.turn if held and into else None}, events, stamped=True)
+        events = await begin_next(tx, ownership, bot, chat, into)
+        return Reply({"turn": into[0].held.turn if into else None}, events, stamped=True)
 
     return run
 
 
-_TOLD: dict[str, type[TurnEvent]] = {"answered": ChatAnswered, "failed": ChatFailed, "queued": ChatRequeued}
+_TOLD: dict[str, type[TurnEvent]] = {
+    "answered": ChatAnswered,
+    "failed": ChatFailed,
+    "queued": ChatRequeued,
+    "dropped": ChatDropped,
+}
 
 
-def finish_turn(ownership: Ownership, entries: Entries, into: list[Ended]) -> Handler:
+def finish_turn(
+    ownership: Ownership,
+    bot: Bot | None,
+    entries: Entries,
+    into: list[Ended],
+    *,
+    goes_on: bool = False,
+    parked: Parked | None = None,
+) -> Handler:
     """Keep what an attempt came to: the answer and, in the same transaction, what Claude remembers of it.
 
-    A turn that was dropped while it ran stays that, and nothing is remembered. Raises `Fenced`.
+    The turns that were answered with it are merged into it. A turn that was dropped while it ran stays that, and
+    nothing is remembered. `goes_on`: the next attempt begins in the same transaction. `parked`: what
+    it waits for when it is parked. Raises `Fenced`.
     """
 
     async def run(tx: Transaction, command: Command) -> Reply:
         data: FinishTurn = command.data
+        into.clear()
         await registry.hold(tx, ownership)
         chat = await chats.lock_chat(tx, data.room_id, data.bot_id)
         held = await turns.lock_turn(tx, data.turn_id)
-        await usage.add_usage(tx, data.room_id, data.bot_id, data.spent, turns=int(data.status == "answered"))
+        await usage.add_usage(tx, data.room_id, data.bot_id, data.spent, turns=turns_used(data))
         events: list[Event] = []
         if held is None or held.turn.status != "running" or held.turn.attempt != data.attempt:
             held = None
         else:
             if data.status == "queued":
                 held = replace(held.moved(status="queued", reason=data.reason), failures=held.failures + data.failed)
+            elif data.status == "parked":
+                held = held.moved(status="parked", **spent(held, data))
             else:
                 held = held.moved(**finished(held, data, datetime.now(UTC)).__dict__)
             held = await turns.save_turn(tx, held)
-            events.append(held.told(_TOLD[data.status]))
-            if data.status == "answered":
+            if parked is not None:
+                events += await park(tx, held, parked)
+            else:
+                events.append(held.told(_TOLD[data.status]))
+            if data.status in ("answered", "failed") and held.turn.answer:
+                await posts.owe_post(tx, held, held.turn.answer)
+            events += await _merge(tx, held, data.merged)
+            if data.claude_session is not None:
+                parked_turn = held.turn.turn_id if parked is not None else None
                 for place, lines in entries:
-                    await transcripts.add_entries(tx, place, lines)
-                if data.claude_session != chat.claude_session:
-                    await chats.save_chat(tx, chat._replace(claude_session=data.claude_session))
+                    await transcripts.add_entries(tx, place, lines, turn_id=parked_turn)
+                if (data.claude_session, parked_turn) != (chat.claude_session, chat.parked_turn):
+                    chat = chat._replace(claude_session=data.claude_session, parked_turn=parked_turn)
+                    await chats.save_chat(tx, chat)
+            if bot is not None and budgets.is_limited(bot.budget):
+                events += await _warn(tx, held, bot)
         more = await turns.has_open(tx, ownership.partition, data.room_id, data.bot_id)
-        into.append(Ended(held, more))
+        begun: list[Started] = []
+        if more and goes_on and held is not None:
+            events += await begin_next(tx, ownership, bot, chat, begun)
+            more = bool(begun)
+        into.append(Ended(held, more, begun[0] if begun else None))
         return Reply({"turn": held and held.turn, "more": more}, events, stamped=True)
 
     return run
+
+
+async def _merge(tx: Transaction, held: Held, turn_ids: Sequence[str]) -> list[Event]:
+    """Let turns be answered with another; what was dropped meanwhile stays that."""
+    events: list[Event] = []
+    for turn_id in turn_ids:
+        each = await turns.lock_turn(tx, turn_id)
+        if each is not None and each.turn.status == "queued":
+            merged = await turns.save_turn(tx, each.moved(status="merged", merged_into=held.turn.turn_id))
+            events.append(merged.told(ChatMerged))
+    return events
+
+
+async def _warn(tx: Transaction, held: Held, bot: Bot) -> list[Event]:
+    """Say, once a day of the bot and once of the room, that most of a budget is used."""
+    room_id, bot_id = held.turn.room_id, held.turn.bot_id
+    every_room = budgets.is_limited(bot.budget, room=False)
+    day = await usage.find_day(tx, room_id, bot_id, every_room=every_room)
+    events: list[Event] = []
+    for limit in budgets.to_warn_of(bot.budget, day.bot, day.room):
+        if not await usage.warn_once(tx, room_id if limit.of_room else "", bot_id):
+            continue
+        await posts.owe_post(tx, held, budgets.warning(limit))
+        used = day.room if limit.of_room else day.bot
+        told = BotUsage(
+            bot_id=bot_id,
+            room_id=room_id if limit.of_room else None,
+            day=day.day,
+            turns=used.turns,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            cost_usd=used.cost_usd,
+        )
+        warned = ChatBudgetWarned(room_id=room_id, bot_id=bot_id, usage=told, limit=limit.name, sender_agent_id=bot_id)
+        events.append(warned)
+    return events

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from services.claude_worker.bots import Bot
+from services.claude_worker.handlers.parking import let_go
 from services.claude_worker.store import chats, transcripts, turns
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
@@ -30,13 +31,14 @@ async def _begin_anew(tx: Transaction, data: ResetChat) -> Reply:
     held = await chats.lock_chat(tx, data.room_id, data.bot_id)
     partition = partition_of(data.room_id, data.bot_id)
     dropped = await turns.drop_open(tx, partition, data.room_id, data.bot_id, "reset")
+    held, closed = await let_go(tx, held)
     if held.claude_session is not None:
         await transcripts.forget_session(tx, held.claude_session)
     chat = held.chat.model_copy(update={"conversation": held.chat.conversation + 1})
     await chats.save_chat(tx, chats.HeldChat(chat, None))
     room = {"room_id": data.room_id, "bot_id": data.bot_id}
     told = [ChatDropped(**room, turn=each.turn) for each in dropped]
-    return Reply({"chat": chat, "dropped": len(dropped)}, [*told, ChatReset(**room, chat=chat)])
+    return Reply({"chat": chat, "dropped": len(dropped)}, [*told, *closed, ChatReset(**room, chat=chat)])
 
 
 async def set_chat(tx: Transaction, command: Command) -> Reply:

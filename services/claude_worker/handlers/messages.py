@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 
+from services.claude_worker.approvals import Word, word_of
 from services.claude_worker.bots import Bot
-from services.claude_worker.store import chats, turns
-from services.claude_worker.turns import reason_not_to_answer
+from services.claude_worker.handlers.approvals import decide_by_word, find_meant
+from services.claude_worker.handlers.busy import tell_rejected
+from services.claude_worker.store import chats, posts, turns
+from services.claude_worker.turns import Held, reason_not_to_answer
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.errors import Rejected, invalid
 from shared.messages import Command, Event, new_id
-from shared.messages.chat import ChatMessage, DropReason
-from shared.messages.chat_events import ChatDropped, ChatQueued
+from shared.messages.chat import Approval, ChatMessage, DropReason
+from shared.messages.chat_events import ChatDropped, ChatMerged, ChatQueued
 from shared.messages.partitions import partition_of
 
 
@@ -31,13 +34,23 @@ def chat_message(bots: Mapping[str, Bot]) -> Handler:
             raise invalid("`data` of chat_message is not valid: text is blank", fields=[{"field": "text"}])
         partition = partition_of(data.room_id, data.bot_id)
         held = await chats.lock_chat(tx, data.room_id, data.bot_id)
+        word = word_of(bot, command)
+        meant = await find_meant(tx, word, data.room_id, data.bot_id) if word else None
         reason: DropReason | None = reason_not_to_answer(
             bot, data.bot_id, sender=command.sender_agent_id, user_name=data.user_name, hops=command.hops
         )
-        if reason is None and bot.busy == "reject" and await turns.has_open(tx, partition, data.room_id, data.bot_id):
+        if (
+            reason is None
+            and meant is None
+            and bot.busy == "reject"
+            and await turns.has_open(tx, partition, data.room_id, data.bot_id)
+        ):
             reason = "busy"
         number = held.chat.turns + 1
-        await chats.save_chat(tx, held._replace(chat=held.chat.model_copy(update={"turns": number})))
+        # What is not said to Claude does no harm.
+        untrusted = held.untrusted or (command.trust == "untrusted" and reason is None and meant is None)
+        chat = held.chat.model_copy(update={"turns": number})
+        await chats.save_chat(tx, held._replace(chat=chat, untrusted=untrusted))
         added = await turns.add_turn(
             tx,
             {
@@ -54,11 +67,27 @@ def chat_message(bots: Mapping[str, Bot]) -> Handler:
                 "traceparent": command.traceparent or None,
             },
         )
+        if reason == "busy":
+            await tell_rejected(tx, added)
+        if word is not None and meant is not None and reason is None:
+            return await _decided(tx, added, word, meant)
         kind = ChatDropped if reason else ChatQueued
         told: Event = kind(room_id=data.room_id, bot_id=data.bot_id, turn=added.turn)
         return Reply({"turn": added.turn}, [told])
 
     return run
+
+
+async def _decided(tx: Transaction, said: Held, word: Word, meant: Approval) -> Reply:
+    """An approver's word belongs to the turn that has asked for it."""
+    said = await turns.save_turn(tx, said.moved(status="merged", merged_into=meant.turn_id))
+    turn = said.turn
+    events: list[Event] = [ChatMerged(room_id=turn.room_id, bot_id=turn.bot_id, turn=turn)]
+    try:
+        events += await decide_by_word(tx, word, meant, turn.user_name)
+    except Rejected as refused:
+        await posts.owe_post(tx, said, f"{refused.message[0].upper()}{refused.message[1:]}.")
+    return Reply({"turn": turn}, events)
 
 
 async def run_turns(tx: Transaction, command: Command) -> Reply:

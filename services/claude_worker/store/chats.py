@@ -14,9 +14,14 @@ class HeldChat(NamedTuple):
 
     chat: Chat
     claude_session: str | None
+    # Whether anything came from outside since they began.
+    untrusted: bool = False
+    # The turn that was parked, or goes on from there: what it has said so far is in the transcript.
+    parked_turn: str | None = None
 
 
-_COLUMNS = "room_id, bot_id, conversation, last_turn, idle_minutes, keep_days, created, last_activity, claude_session"
+_COLUMNS = """room_id, bot_id, conversation, last_turn, idle_minutes, keep_days, created, last_activity, claude_session,
+    untrusted, parked_turn"""
 
 # A chat, made if it is not there, and locked until the transaction ends; by the primary key.
 _LOCK = text(f"""
@@ -29,7 +34,7 @@ _LOCK = text(f"""
 _SAVE = text("""
     update chats set
         last_turn = :last_turn, conversation = :conversation, claude_session = :claude_session,
-        idle_minutes = :idle_minutes, keep_days = :keep_days
+        idle_minutes = :idle_minutes, keep_days = :keep_days, untrusted = :untrusted, parked_turn = :parked_turn
     where room_id = :room_id and bot_id = :bot_id
 """)
 
@@ -40,6 +45,10 @@ _EXISTS = text("select true from chats where room_id = :room_id and bot_id = :bo
 async def exists(tx: Transaction, room_id: str, bot_id: str) -> bool:
     """Whether a bot and a room have ever talked."""
     return (await tx.execute(_EXISTS, {"room_id": room_id, "bot_id": bot_id})).first() is not None
+
+
+# By the primary key.
+_UNTRUSTED = text("select untrusted from chats where room_id = :room_id and bot_id = :bot_id")
 
 
 async def lock_chat(tx: Transaction, room_id: str, bot_id: str) -> HeldChat:
@@ -57,7 +66,13 @@ async def lock_chat(tx: Transaction, room_id: str, bot_id: str) -> HeldChat:
             "last_activity": rfc3339(row.last_activity),
         }
     )
-    return HeldChat(chat, row.claude_session)
+    return HeldChat(chat, row.claude_session, row.untrusted, row.parked_turn)
+
+
+async def is_untrusted(tx: Transaction, room_id: str, bot_id: str) -> bool:
+    """Whether anything of a conversation came from outside; of one that is not there too."""
+    row = (await tx.execute(_UNTRUSTED, {"room_id": room_id, "bot_id": bot_id})).first()
+    return row is None or bool(row.untrusted)
 
 
 async def save_chat(tx: Transaction, held: HeldChat) -> None:
@@ -73,5 +88,7 @@ async def save_chat(tx: Transaction, held: HeldChat) -> None:
             "claude_session": held.claude_session,
             "idle_minutes": chat.idle_minutes,
             "keep_days": chat.keep_days,
+            "untrusted": held.untrusted,
+            "parked_turn": held.parked_turn,
         },
     )

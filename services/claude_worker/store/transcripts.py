@@ -19,8 +19,8 @@ class Place(NamedTuple):
 
 # Lines in their order; those with a uuid only once. By chat_transcripts_once.
 _ADD = text("""
-    insert into chat_transcripts (project_key, claude_session, subpath, uuid, entry)
-    select :project_key, :claude_session, :subpath, uuid, cast(entry as json)
+    insert into chat_transcripts (project_key, claude_session, subpath, uuid, entry, turn_id)
+    select :project_key, :claude_session, :subpath, uuid, cast(entry as json), :turn_id
     from unnest(cast(:uuids as text[]), cast(:entries as text[])) with ordinality as e (uuid, entry, place)
     order by place
     on conflict (claude_session, project_key, subpath, uuid) where uuid is not null do nothing
@@ -48,15 +48,22 @@ _DELETE = text("""
 """)
 
 _FORGET = text("delete from chat_transcripts where claude_session = :claude_session")
+_FORGET_TURN = text("delete from chat_transcripts where claude_session = :claude_session and turn_id = :turn_id")
+_REMAINS = text("select true from chat_transcripts where claude_session = :claude_session limit 1")
 
 
-async def add_entries(tx: Transaction, place: Place, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to a transcript; those that are there already are left as they are."""
+async def add_entries(
+    tx: Transaction, place: Place, entries: Sequence[Mapping[str, Any]], *, turn_id: str | None = None
+) -> None:
+    """Add lines to a transcript; those that are there already are left as they are.
+
+    `turn_id`: the turn that was parked after them.
+    """
     if entries:
         uuids = [uuid if isinstance(uuid := entry.get("uuid"), str) else None for entry in entries]
         # Not orjson: a line may hold half of a surrogate pair, which JSON knows and UTF-8 does not.
         texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
-        await tx.execute(_ADD, {**place._asdict(), "uuids": uuids, "entries": texts})
+        await tx.execute(_ADD, {**place._asdict(), "uuids": uuids, "entries": texts, "turn_id": turn_id})
 
 
 async def load_entries(tx: Transaction, place: Place) -> list[Any]:
@@ -84,3 +91,9 @@ async def delete_entries(tx: Transaction, place: Place) -> None:
 async def forget_session(tx: Transaction, claude_session: str) -> None:
     """Delete everything of a Claude session."""
     await tx.execute(_FORGET, {"claude_session": claude_session})
+
+
+async def forget_turn(tx: Transaction, claude_session: str, turn_id: str) -> bool:
+    """Delete what a turn that was parked has added to a Claude session; whether anything is left of that."""
+    await tx.execute(_FORGET_TURN, {"claude_session": claude_session, "turn_id": turn_id})
+    return (await tx.execute(_REMAINS, {"claude_session": claude_session})).first() is not None

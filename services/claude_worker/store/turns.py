@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from services.claude_worker.turns import Held
+from services.claude_worker.turns import Held, Waiting
 from shared.database import Transaction
 from shared.messages import rfc3339
 from shared.messages.chat import Turn
@@ -24,14 +24,22 @@ _ADDED = (
     "turn_id", "room_id", "bot_id", "partition", "number", "status", "message_id", "sender_agent_id", "hops", "trust",
     "traceparent", "user_name", "user_id", "room_name", "text", "reply_to", "reason",
 )  # fmt: skip
-# A turn that is dropped at once is complete as well.
+_OPEN = "status in ('queued', 'running', 'parked')"
+
+# A turn that is dropped at once is complete as well. That its room was told that the bot is busy goes for all that is
+# said until nothing is open any more, by turns_open.
 _ADD = text(f"""
-    insert into turns ({", ".join(_ADDED)}, completed)
-    values ({", ".join(f":{name}" for name in _ADDED)}, case when :status = 'dropped' then now() end)
+    insert into turns ({", ".join(_ADDED)}, completed, busy_told)
+    values (
+        {", ".join(f":{name}" for name in _ADDED)}, case when :status = 'dropped' then now() end,
+        exists (
+            select from turns as told
+            where told.partition = :partition and told.room_id = :room_id and told.bot_id = :bot_id
+                and told.{_OPEN} and told.busy_told
+        )
+    )
     returning {COLUMNS}
 """)  # noqa: S608
-
-_OPEN = "status in ('queued', 'running', 'parked')"
 
 # Whether a chat has turns that are open, by turns_open.
 _HAS_OPEN = text(f"""
@@ -39,11 +47,18 @@ _HAS_OPEN = text(f"""
     where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN} limit 1
 """)  # noqa: S608
 
-# The turn of a chat that comes first, by turns_open.
+# The turn of a chat that comes first, whether others wait behind it, by turns_open; and whether its bot is off.
 _FIRST_OPEN = text(f"""
-    select {COLUMNS} from turns
+    select {COLUMNS},
+        exists (
+            select from turns as behind
+            where behind.partition = :partition and behind.room_id = :room_id and behind.bot_id = :bot_id
+                and behind.{_OPEN} and behind.number > turns.number
+        ) as more,
+        exists (select from chat_switches where chat_switches.bot_id in (:bot_id, '')) as is_off
+    from turns
     where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
-    order by number limit 1 for update
+    order by number limit 1 for update of turns
 """)  # noqa: S608
 
 # By the primary key.
@@ -69,10 +84,50 @@ _DROP_OPEN = text(f"""
     returning {COLUMNS}
 """)  # noqa: S608
 
+# Everything of a chat that is open, for whoever answers it, by turns_open; and whether its bot is off.
+_FIND_OPEN = text(f"""
+    select {COLUMNS}, busy_told, extract(epoch from clock_timestamp() - queued) as waited_s,
+        exists (select from chat_switches where chat_switches.bot_id in (:bot_id, '')) as is_off
+    from turns
+    where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
+    order by number limit 100
+""")  # noqa: S608
+
+# Everything of a chat that is open, marked unless some of it was marked before; by turns_open.
+_MARK_BUSY = text(f"""
+    update turns set busy_told = true
+    where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
+        and not exists (
+            select from turns as told
+            where told.partition = :partition and told.room_id = :room_id and told.bot_id = :bot_id
+                and told.{_OPEN} and told.busy_told
+        )
+    returning {COLUMNS}
+""")  # noqa: S608
+
+# Those of a chat that wait or run and have a newer one behind them, dropped; by turns_open.
+_DROP_OLDER = text(f"""
+    update turns set status = 'dropped', reason = 'interrupted', completed = now()
+    where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN} and status <> 'parked'
+        and number < (
+            select max(number) from turns
+            where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
+        )
+    returning {COLUMNS}
+""")  # noqa: S608
+
 # The chats of a partition that have something to do, by turns_open.
 _OPEN_CHATS = text(f"""
     select room_id, bot_id from turns where partition = :partition and {_OPEN} group by room_id, bot_id
 """)  # noqa: S608
+
+
+class First(NamedTuple):
+    """The first turn of a chat that is open, whether others wait behind it, and whether its bot is switched off."""
+
+    held: Held
+    more: bool
+    is_off: bool
 
 
 async def add_turn(tx: Transaction, fields: dict[str, Any]) -> Held:
@@ -86,10 +141,10 @@ async def has_open(tx: Transaction, partition: int, room_id: str, bot_id: str) -
     return (await tx.execute(_HAS_OPEN, asked)).first() is not None
 
 
-async def lock_first_open(tx: Transaction, partition: int, room_id: str, bot_id: str) -> Held | None:
+async def lock_first_open(tx: Transaction, partition: int, room_id: str, bot_id: str) -> First | None:
     """Lock the first turn of a chat that is open."""
     row = (await tx.execute(_FIRST_OPEN, {"partition": partition, "room_id": room_id, "bot_id": bot_id})).first()
-    return held_of(row) if row else None
+    return First(held_of(row), row.more, row.is_off) if row else None
 
 
 async def lock_turn(tx: Transaction, turn_id: str) -> Held | None:
@@ -109,6 +164,24 @@ async def drop_open(tx: Transaction, partition: int, room_id: str, bot_id: str, 
     """Drop everything of a chat that is open; in the order of the turns."""
     asked = {"partition": partition, "room_id": room_id, "bot_id": bot_id, "reason": reason}
     return sorted(map(held_of, await tx.execute(_DROP_OPEN, asked)), key=lambda held: held.turn.number)
+
+
+async def find_open(tx: Transaction, partition: int, room_id: str, bot_id: str) -> list[Waiting]:
+    """What of a chat is open, in its order."""
+    rows = await tx.execute(_FIND_OPEN, {"partition": partition, "room_id": room_id, "bot_id": bot_id})
+    return [Waiting(held_of(row), float(row.waited_s), row.busy_told, row.is_off) for row in rows]
+
+
+async def mark_busy(tx: Transaction, partition: int, room_id: str, bot_id: str) -> list[Held]:
+    """Mark all turns of a chat that are open as told of, in their order; none when some of them were."""
+    asked = {"partition": partition, "room_id": room_id, "bot_id": bot_id}
+    return sorted(map(held_of, await tx.execute(_MARK_BUSY, asked)), key=lambda held: held.turn.number)
+
+
+async def drop_older(tx: Transaction, partition: int, room_id: str, bot_id: str) -> list[Held]:
+    """Drop everything of a chat that waits or runs but the newest, as interrupted; in the order of the turns."""
+    asked = {"partition": partition, "room_id": room_id, "bot_id": bot_id}
+    return sorted(map(held_of, await tx.execute(_DROP_OLDER, asked)), key=lambda held: held.turn.number)
 
 
 async def open_chats(tx: Transaction, partition: int) -> Sequence[tuple[str, str]]:

@@ -37,6 +37,9 @@ chats = Table(
     # What differs from the bot's own.
     Column("idle_minutes", Float(53), nullable=True),
     Column("keep_days", Float(53), nullable=True),
+    # Whether anything came from outside since they began; and the turn that has said something without an end yet.
+    Column("untrusted", Boolean, nullable=False, server_default=text("false")),
+    Column("parked_turn", Text, nullable=True),
     moment("created"),
     moment("last_activity"),
     # Those past their retention.
@@ -118,6 +121,8 @@ chat_transcripts = Table(
     Column("uuid", Text, nullable=True),
     # As the CLI wrote it, which may be any JSON: json, since jsonb takes no \\u0000.
     Column("entry", JSON, nullable=False),
+    # The turn that was parked after these lines; they go with it if it is not answered.
+    Column("turn_id", Text, nullable=True),
     moment("written"),
     Index("chat_transcripts_in_order", "claude_session", "project_key", "subpath", "number"),
     Index(
@@ -143,6 +148,8 @@ chat_approvals = Table(
     # Claude's own id of this use of the tool, by which it is found again.
     Column("tool_use_id", Text, nullable=False),
     Column("input", JSON, nullable=False),
+    # How often the turn had used each tool with each input by then.
+    Column("calls", JSON, nullable=True),
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("decided_by", Text, nullable=True),
     Column("note", Text, nullable=True),
@@ -153,6 +160,9 @@ chat_approvals = Table(
     CheckConstraint("status in ('pending', 'approved', 'denied', 'expired')", name="chat_approvals_status"),
     Index("chat_approvals_once", "turn_id", "tool_use_id", unique=True),
     Index("chat_approvals_pending", "expires", postgresql_where=text("status = 'pending'")),
+    # What a room waits for, and what was decided for a turn.
+    Index("chat_approvals_of_chat", "room_id", "bot_id", text("created desc")),
+    Index("chat_approvals_of_turn", "turn_id", text("created desc")),
     Index("chat_approvals_newest", text("created desc"), text("approval_id desc")),
 )
 
@@ -200,12 +210,37 @@ chat_posts = Table(
     Column("last_error", Text, nullable=True),
     moment("created"),
     moment("due"),
+    # How many of its messages the room has; whether it may have one more, of which nobody knows.
+    Column("part", SmallInteger, nullable=False, server_default=_NONE),
+    Column("unsure", Boolean, nullable=False, server_default=text("false")),
+    # The last of them, by the chat server's own number.
+    Column("message_ref", Text, nullable=True),
+    moment("ended", default=False),
     ForeignKeyConstraint(["turn_id"], ["turns.turn_id"], ondelete="CASCADE"),
     CheckConstraint("status in ('waiting', 'sent', 'given_up')", name="chat_posts_status"),
     # What the owner of a partition has to send.
-    Index("chat_posts_waiting", "partition", "post_id", postgresql_where=text("status = 'waiting'")),
+    Index(
+        "chat_posts_waiting",
+        "partition",
+        "room_id",
+        "bot_id",
+        "post_id",
+        postgresql_where=text("status = 'waiting'"),
+    ),
+    # How far a room has come.
+    Index("chat_posts_last", "room_id", "bot_id", "post_id", postgresql_where=text("message_ref is not null")),
     # What goes with a turn.
     Index("chat_posts_of_turn", "turn_id"),
+)
+
+# Messages in rooms that grow while a turn is being answered; `message_ref` null: one may be there.
+chat_drafts = Table(
+    "chat_drafts",
+    metadata,
+    Column("turn_id", Text, primary_key=True),
+    Column("message_ref", Text, nullable=True),
+    moment("created"),
+    ForeignKeyConstraint(["turn_id"], ["turns.turn_id"], ondelete="CASCADE"),
 )
 
 # The replicas of the Claude worker that live.
