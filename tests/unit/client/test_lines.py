@@ -1,5 +1,7 @@
 """Lines are the same however the bytes arrive."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ BYTES = st.lists(
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
     """The bytes, cut at these places."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[at:to] for at, to in zip(places, places[1:], strict=False)]
+    return [data[at:to] for at, to in pairwise(places)]
 
 
 def split(parts: list[bytes], limit: int) -> list[Piece]:

@@ -313,6 +313,7 @@ class Run:
             case "kill":
                 text = event.get("reason") or f"killed by {event.get('sender_agent_id')}"
                 self.end_soon("killed", label(text), float(event.get("grace_s", KILL_GRACE)))
+                return {"state": self.state, "signal": "SIGTERM"}
             case _:
                 raise _CannotDo(f"this runner knows no {action}")
         return {"state": self.state}

@@ -106,6 +106,9 @@ class Runner:
         try:
             await self._bus.open()
             await self._bus.subscribe(f"agent.{_topic_word(self._options.agent_name)}.control")
+            # A token for certain topics may not hear this; then the next heartbeat tells.
+            with contextlib.suppress(CommandRefused):
+                await self._bus.subscribe("task.*.cancelled")
             listening = asyncio.create_task(self._listen())
             yield
         finally:
@@ -115,9 +118,13 @@ class Runner:
 
     async def _listen(self) -> None:
         async for event in self._bus.events():
-            run = self._runs.get(event.get("run_id", ""))
-            if event.get("type") == "agent_control_asked" and run is not None:
-                self._in_background(run.control(event))
+            if event["type"] == "agent_control_asked":
+                if run := self._runs.get(event["run_id"]):
+                    self._in_background(run.control(event))
+            elif event["type"] == "task_cancelled":
+                for run in list(self._runs.values()):
+                    if run.facts.task_id == event["task"]["task_id"]:
+                        run.end_soon("given_away", "its task was cancelled", 5.0)
 
     async def _claim(self, count: int) -> list[dict[str, Any]]:
         options = self._options

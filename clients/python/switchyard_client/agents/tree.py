@@ -35,13 +35,16 @@ class Tree:
 
     def __init__(self, pid: int, run_id: str) -> None:
         self.pid = pid
+        self._began = _began(pid)
         self._run_id = run_id
         self._seen_cpu: dict[int, float] = {}
         self._seen_at = time.monotonic()
 
     def members(self) -> list[psutil.Process]:
         """Those that live now, the first one first."""
-        return marked(MARK, self._run_id, root=self.pid)
+        # Once it is gone, its number may be given to another, who has nothing to do with us.
+        ours = _began(self.pid) in (None, self._began)
+        return marked(MARK, self._run_id, root=self.pid if ours else None)
 
     def signal(self, number: signal.Signals) -> int:
         """Send a signal to all, also to those that appear meanwhile; returns how many got it."""
@@ -70,6 +73,13 @@ class Tree:
                 count += 1
         elapsed, self._seen_at, self._seen_cpu = max(now - self._seen_at, 0.001), now, cpu
         return Use(round(100 * spent / elapsed, 1), memory, count)
+
+
+def _began(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
 
 
 def marked(name: str, value: str, *, root: int | None = None) -> list[psutil.Process]:
