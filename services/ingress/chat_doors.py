@@ -76,16 +76,17 @@ class ChatDoors:
         if room_id is None or _id(message.get("id")) is None or "body" not in message:
             return None
         room_id = source.room_prefix + room_id
+        user_name = _name(user.get("name")) or f"user {user_id}"
         said = {
             "room_id": room_id,
             "bot_id": source.bot,
-            "user_name": _name(user.get("name")) or f"user {user_id}",
+            "user_name": user_name,
             "user_id": user_id,
             "room_name": _name(room.get("name")),
             "text": self._text(source.bot, body),
             "reply_to": self._reply_to_campfire(source, room_id, room.get("path"), _id(message["id"])),
         }
-        by_bot = self._is_bot(source, user_id, said["user_name"])
+        by_bot = self._is_bot(source, user_id, user_name)
         try:
             return Spoken(encode(ChatMessage.model_validate(said)), BOT_HOPS if by_bot else 0)
         except ValidationError as error:

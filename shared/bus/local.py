@@ -5,6 +5,7 @@ its record and its events like any command (docs/decisions/0019-a-worker-gives-i
 """
 
 import asyncio
+from collections.abc import Callable
 
 from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome
 from shared.bus.handled import mark_published
@@ -21,8 +22,12 @@ MARK_SECONDS = 1.0
 class LocalCommands:
     """Runs commands in transactions of their own, and publishes what comes of them."""
 
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(
+        self, database: Database, publisher: Publisher, on_committed: Callable[[Command], None] | None = None
+    ) -> None:
+        """`on_committed` is told of each command whose transaction is done."""
         self._database = database
+        self._on_committed = on_committed
         self._outbox = Outbox(publisher, database)
         self._delivering: set[asyncio.Task[None]] = set()
 
@@ -43,6 +48,8 @@ class LocalCommands:
             except HandledElsewhere:
                 continue
         assert isinstance(outcome, Outcome)
+        if self._on_committed is not None:
+            self._on_committed(command)
         if outcome.publications:
             sent = self._outbox.send([outcome])
             task = asyncio.create_task(self._outbox.deliver([(command.message_id, outcome)], sent))
