@@ -16,21 +16,23 @@ MAX_KEY_LINES = 200
 # Letters at the end of a cut line that are looked at again with the next part: a secret's name may be cut as well.
 _CARRIED = 48
 
+# What stands before a token: the end of a colour is a letter too.
+_APART = r"(?:\b|\x1b\[[0-9;]{0,12}m)"
 # Name, pattern, and how many of its letters are kept. Earlier ones win where two begin at one place.
 _TOKENS: tuple[tuple[str, str, int], ...] = (
-    ("anthropic_key", r"\bsk-ant-[A-Za-z0-9_-]{16,}", 10),
-    ("openai_key", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}", 6),
-    ("github_token", r"\bgh[pousr]_[A-Za-z0-9]{30,}", 8),
-    ("github_token", r"\bgithub_pat_[A-Za-z0-9_]{22,}", 14),
-    ("slack_token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", 8),
-    ("slack_token", r"\bxapp-[A-Za-z0-9-]{10,}", 8),
-    ("aws_access_key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}", 8),
-    ("gitlab_token", r"\bglpat-[A-Za-z0-9_-]{20,}", 9),
-    ("google_key", r"\bAIza[0-9A-Za-z_-]{35}", 8),
-    ("npm_token", r"\bnpm_[A-Za-z0-9]{36}", 8),
-    ("pypi_token", r"\bpypi-[A-Za-z0-9_-]{50,}", 8),
-    ("stripe_key", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}", 10),
-    ("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}", 6),
+    ("anthropic_key", r"sk-ant-[A-Za-z0-9_-]{16,}", 10),
+    ("openai_key", r"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}", 6),
+    ("github_token", r"gh[pousr]_[A-Za-z0-9]{30,}", 8),
+    ("github_token", r"github_pat_[A-Za-z0-9_]{22,}", 14),
+    ("slack_token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}", 8),
+    ("slack_token", r"xapp-[A-Za-z0-9-]{10,}", 8),
+    ("aws_access_key", r"(?:AKIA|ASIA)[0-9A-Z]{16}", 8),
+    ("gitlab_token", r"glpat-[A-Za-z0-9_-]{20,}", 9),
+    ("google_key", r"AIza[0-9A-Za-z_-]{35}", 8),
+    ("npm_token", r"npm_[A-Za-z0-9]{36}", 8),
+    ("pypi_token", r"pypi-[A-Za-z0-9_-]{50,}", 8),
+    ("stripe_key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}", 10),
+    ("jwt", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}", 6),
 )
 _NAMES = (
     r"(?i:pass(?:word|wd|phrase)|pwd|secret|api[_-]?key|(?:access|secret|private|encryption|signing)[_-]?key"
@@ -48,15 +50,25 @@ _SAID: tuple[tuple[str, str, str], ...] = (
 
 _KEY_BEGINS = compiled(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = compiled(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_ANY_TOKEN = compiled("|".join(f"({pattern})" for _, pattern, _ in _TOKENS))
+_ANY_TOKEN = compiled(_APART + "(?:" + "|".join(f"({pattern})" for _, pattern, _ in _TOKENS) + ")")
 _ANY_SAID = compiled("|".join(f"({said})({secret})" for _, said, secret in _SAID))
 # Where a line is cut: what may be the beginning of a secret, and what may be the rest of one.
 _TOKEN_BEGINS = compiled(
-    r"\b((?:sk-|gh[pousr]_|github_pat_|xox[abeoprs]-|xapp-|AKIA|ASIA|glpat-|AIza|npm_|pypi-|[rs]k_(?:live|test)_|eyJ)"
+    _APART
+    + r"((?:sk-|gh[pousr]_|github_pat_|xox[abeoprs]-|xapp-|AKIA|ASIA|glpat-|AIza|npm_|pypi-|[rs]k_(?:live|test)_|eyJ)"
     r"[A-Za-z0-9_.-]*)$"
 )
 _SAID_BEGINS = compiled("(?:" + "|".join(f"(?:{said})" for _, said, _ in _SAID) + r")([^\s\"'<>&;,]*)$")
-_REST = compiled(r"^[^\s\"'<>&;,\\]+")
+_QUOTED_BEGINS = compiled(_NAMES + _IS + r"\\?[\"']([^\"'\\]*)$")
+_MARK_ENDS = compiled(r"([\"']?)\[masked:(\w+)\]$")
+_REST = {False: compiled(r"^[^\s\"'<>&;,\\]+"), True: compiled(r"^[^\"'\\]+")}
+
+# One of them is found in every line that `mask_bytes` changes.
+PATTERNS = (
+    _APART + "(?:" + "|".join(pattern for _, pattern, _ in _TOKENS) + ")",
+    "|".join(said + secret for _, said, secret in _SAID),
+    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY",
+)
 
 # What is said in code where a secret would stand, and is none.
 _NO_SECRETS = (b"null", b"None", b"none", b"true", b"false", b"True", b"False", b"undefined", b"os.", b"process.env")
@@ -94,6 +106,14 @@ def mask_bytes(raw: bytes) -> bytes:
     return _mask_words(_mask_keys(raw))
 
 
+def mask_next(scan: State, raw: bytes) -> bytes:
+    """The next whole line, masked; whether a private key goes on is kept in `scan`, under `key`."""
+    masked, kept = _mask_line({"key": scan["key"]} if "key" in scan else {}, raw, False)
+    scan.pop("key", None)
+    scan.update(kept)
+    return masked
+
+
 def mark(name: str) -> bytes:
     """What stands in the place of a secret."""
     return _MARK + name.encode() + b"]"
@@ -128,7 +148,8 @@ def _replaced(pattern: Any, raw: bytes, mask_one: Any) -> bytes:
 
 def _token(match: Any, raw: bytes) -> bytes:
     name, _, kept = _TOKENS[match.lastindex - 1]
-    return match.group()[:kept] + _ELLIPSIS + mark(name)
+    start = match.start(match.lastindex)
+    return raw[match.start() : start + kept] + _ELLIPSIS + mark(name)
 
 
 def _said(match: Any, raw: bytes) -> bytes:
@@ -150,7 +171,7 @@ def _mask_line(kept: State, raw: bytes, more: bool) -> tuple[bytes, State]:
             return mark("private_key") if raw.strip() else raw, {"key": lines} if lines < MAX_KEY_LINES else {}
         raw = mark("private_key") + raw[ends.start() :] if raw[: ends.start()].strip() else raw[ends.start() :]
     if "open" in kept:
-        rest = _REST.search(raw)
+        rest = _REST[kept["quoted"]].search(raw)
         end = rest.end() if rest else 0
         if more and end == len(raw):
             return mark(kept["open"]) if raw else raw, kept
@@ -162,17 +183,23 @@ def _mask_line(kept: State, raw: bytes, more: bool) -> tuple[bytes, State]:
         masked = masked[len(before) :]
     else:  # what is masked began in the part before, where little of it stood
         same = next(index for index in range(len(before) + 1) if masked[:index] != before[:index]) - 1
-        masked = masked[same:]
+        before, masked = before[:same], masked[same:]
     begun = list(_KEY_BEGINS.finditer(joined)) if b"PRIVATE KEY" in joined else []
     if begun and _KEY_ENDS.search(joined, begun[-1].end()) is None:
         return masked, {"key": 0}
-    return _cut(masked) if more else (masked, {})
+    return _cut(before, masked) if more else (masked, {})
 
 
-def _cut(masked: bytes) -> tuple[bytes, State]:
+def _cut(before: bytes, masked: bytes) -> tuple[bytes, State]:
     """The end of a part that goes on: what may have begun there is masked, the last letters are kept otherwise."""
-    for pattern, name in ((_TOKEN_BEGINS, "token"), (_SAID_BEGINS, "password")):
-        begun = pattern.search(masked)
+    ended = _MARK_ENDS.search(before + masked)
+    if ended:
+        return masked, {"open": ended.group(2).decode(), "quoted": bool(ended.group(1))}
+    for pattern, name in ((_TOKEN_BEGINS, "token"), (_QUOTED_BEGINS, "password"), (_SAID_BEGINS, "password")):
+        begun = pattern.search(before + masked)
         if begun and len(begun.group(1)) >= 3:
-            return masked[: begun.start(1)] + mark(name), {"open": name}
-    return masked, {"tail": masked[-_CARRIED:].decode(errors="ignore")}
+            return masked[: max(begun.start(1) - len(before), 0)] + mark(name), {
+                "open": name,
+                "quoted": pattern is _QUOTED_BEGINS,
+            }
+    return masked, {"tail": (before + masked)[-_CARRIED:].decode(errors="ignore")}
