@@ -91,9 +91,10 @@ export function carriedOn(now, event) {
 }
 
 // Pieces of an attempt that was given up are worth nothing.
-function grown(growing, { turn_id: id, attempt, text }) {
+function grown(growing, { turn_id: id, attempt, index, text }) {
   const known = growing[id];
   if (known && known.attempt > attempt) return growing;
-  const before = known?.attempt === attempt ? known.text : "";
+  // What came before this page looked is not sent again; the whole comes in the end.
+  const before = known?.attempt === attempt ? known.text : index > 0 ? "… " : "";
   return { ...growing, [id]: { attempt, text: before + text } };
 }

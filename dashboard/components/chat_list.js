@@ -62,8 +62,12 @@ function Pool() {
         <${Meter} value=${share} label="Clients in the pool" plain=${true} />
       </p>
       <p class="pool-more">
-        ${count(pool.busy)} answering · ${count(queue.queued)} waiting · ${pool.hit_rate == null ? "no answers yet" : `${Math.round(pool.hit_rate * 100)} % hot`}
-        · ${count(workers.length)} ${workers.length === 1 ? "worker" : "workers"}
+        ${[
+          `${count(pool.busy)} answering`,
+          `${count(queue.queued)} waiting`,
+          pool.hit_rate == null ? "no answers yet" : `${Math.round(pool.hit_rate * 100)} % hot`,
+          `${count(workers.length)} ${workers.length === 1 ? "worker" : "workers"}`,
+        ].join(" · ")}
       </p>
       ${workers.length === 0 && html`<p class="pool-bad" role="alert">No worker answers: <code>switchyard doctor</code> says why.</p>`}
       ${obstacle && html`<p class="pool-bad" role="alert">${OBSTACLES[obstacle] ?? obstacle}</p>`}

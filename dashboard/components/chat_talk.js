@@ -120,6 +120,15 @@ function Said({ talk }) {
     else if (el.scrollTop < 60) el.scrollTop += el.scrollHeight - height.current;
     height.current = el.scrollHeight;
   }, [turns.length, turns[0]?.number, last?.status, letters]);
+  // What stands around it grows too, and takes room from it.
+  useEffect(() => {
+    const el = box.current;
+    const watch = new ResizeObserver(() => {
+      if (atEnd.current) el.scrollTop = el.scrollHeight;
+    });
+    watch.observe(el);
+    return () => watch.disconnect();
+  }, []);
   const onScroll = ({ target }) => {
     atEnd.current = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
   };
