@@ -44,11 +44,7 @@ def upgrade() -> None:
             heard            timestamptz not null default now(),
             ended            timestamptz,
             paced_until      timestamptz not null default now(),
-            masking_state    json,
-            extracted        bigint not null default 0,
-            extraction_done  boolean not null default false,
-            extract_since    timestamptz,
-            extract_lease    timestamptz
+            masking_state    json
         ) with (fillfactor = 70)
     """)
     op.execute("create index agent_runs_newest on agent_runs (started desc, run_id desc)")
@@ -59,10 +55,9 @@ def upgrade() -> None:
         where task_id is not null
     """)
     op.execute("""
-        create index agent_runs_live on agent_runs (heard)
+        create index agent_runs_live on agent_runs (agent_name)
         where state in ('starting', 'running', 'paused', 'waiting_input')
     """)
-    op.execute("create index agent_runs_to_extract on agent_runs (extract_since) where extract_since is not null")
     op.execute("""
         create table agent_run_states (
             run_id      text not null references agent_runs (run_id) on delete cascade,
@@ -91,10 +86,14 @@ def upgrade() -> None:
     op.execute("create index agent_output_stored on agent_output using brin (stored) with (autosummarize = on)")
     op.execute("""
         create table extraction_states (
-            run_id text primary key references agent_runs (run_id) on delete cascade,
-            state  json not null
-        )
+            run_id    text primary key references agent_runs (run_id) on delete cascade,
+            extracted bigint not null default 0,
+            state     json,
+            since     timestamptz,
+            lease     timestamptz
+        ) with (fillfactor = 70)
     """)
+    op.execute("create index extraction_states_waiting on extraction_states (since) where since is not null")
     op.execute("""
         create table agent_controls (
             control_id text primary key,

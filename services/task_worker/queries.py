@@ -5,6 +5,7 @@ from typing import Any
 
 from services.task_worker import tasks
 from services.task_worker.callbacks.commands import list_callbacks
+from services.task_worker.run_queries import QUERIES as RUN_QUERIES
 from services.task_worker.store import agents, reading
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
@@ -44,5 +45,6 @@ async def list_agents(tx: Transaction, command: Command) -> dict[str, Any]:
 
 
 QUERIES: dict[str, QueryHandler] = {
-    query.__name__: query for query in (get_task, list_tasks, list_callbacks, list_agents)
+    **{query.__name__: query for query in (get_task, list_tasks, list_callbacks, list_agents)},
+    **RUN_QUERIES,
 }

@@ -16,6 +16,19 @@ class TaskWorkerSettings(Settings):
         description="in so many seconds a waiting task's priority goes up by 1",
     )
 
+    run_lines_per_s: float = Field(
+        10_000,
+        alias="SWITCHYARD_RUN_LINES_PER_S",
+        gt=0,
+        description="lines of output a second that the runner of an agent's run is asked to keep to",
+    )
+    output_days: float = Field(
+        30,
+        alias="SWITCHYARD_OUTPUT_DAYS",
+        gt=0,
+        description="how long agents' output, and what was found in it, is kept",
+    )
+
     callback_secret: SecretStr = Field(
         SecretStr(""),
         alias="SWITCHYARD_CALLBACK_SECRET",

@@ -186,9 +186,11 @@ class GroupCommit:
             if isinstance(reply, SessionMissing):
                 outcomes[command.message_id] = reply
                 continue
-            if isinstance(reply, Reply) and reply.wait is not None and command.message_id in waiting:
-                outcomes[command.message_id] = reply.wait
-                continue
+            if isinstance(reply, Reply) and reply.wait is not None:
+                if command.message_id in waiting:
+                    outcomes[command.message_id] = reply.wait
+                    continue
+                reply = reply.wait.refusal or reply
             if isinstance(reply, Rejected):
                 outcome = Outcome(error_reply(reply), [], reply.code)
             else:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.bus.items import Item
+from shared.errors import Rejected
 
 # More than this are answered at once instead.
 MAX_PARKED = 10_000
@@ -19,12 +20,16 @@ MAX_PARKED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a command waits for: something of a topic that needs no other abilities, of one session if it names one."""
+    """What a command waits for: something of a topic that needs no other abilities, of one session if it names one.
+
+    `refusal`: what it is refused with once it waits no longer; None: what it came with is its reply then.
+    """
 
     topic: str
     abilities: frozenset[str]
     session_id: str | None
     seconds: float
+    refusal: Rejected | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,3 +195,8 @@ class AgentOutput(CommandData):
     session_id: Id | None = None
     first_line: Annotated[int, Field(ge=1, le=2**53)]
     lines: Annotated[list[OutputLine], Field(min_length=1, max_length=MAX_LINES), AfterValidator(_within_a_frame)]
+
+    @property
+    def count_within(self) -> int:
+        """What it weighs: as much as a command within a batch for each ten lines."""
+        return len(self.lines) // 10

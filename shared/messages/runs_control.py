@@ -95,3 +95,13 @@ class AskAgent(CommandData):
 @command("agent", result={"lost": int}, public=False, needs_session=False)
 class LoseSilentRuns(CommandData):
     """Note down as lost the runs whose runners have been silent for 30 s."""
+
+
+@command("agent", result={"extractions": int}, public=False, needs_session=False)
+class RecordExtractions(CommandData):
+    """Keep what was found in the lines of a run that follow the last ones looked through, up to `last_line`."""
+
+    run_id: RunId
+    after_line: Annotated[int, Field(ge=0)]
+    last_line: Annotated[int, Field(ge=0)]
+    session_id: Id | None = None

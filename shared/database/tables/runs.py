@@ -55,12 +55,6 @@ agent_runs = Table(
     moment("paced_until"),
     # What masking remembers of the last line: a secret may go on in the next.
     Column("masking_state", JSON, nullable=True),
-    # The last line that was looked through, whether that was the last there is, and since when there is more.
-    Column("extracted", BigInteger, nullable=False, server_default=text("0")),
-    Column("extraction_done", Boolean, nullable=False, server_default=text("false")),
-    moment("extract_since", default=False),
-    # Until when nobody else looks through it.
-    moment("extract_lease", default=False),
     CheckConstraint(
         "state in ('starting', 'running', 'paused', 'waiting_input', 'completed', 'failed', 'killed', 'lost')",
         name="agent_runs_state",
@@ -77,14 +71,12 @@ agent_runs = Table(
         text("run_id desc"),
         postgresql_where=text("task_id is not null"),
     ),
-    # The live run that has been silent longest, for the timer; and the live runs of an agent.
+    # The live runs of an agent, and all of them for the timer. When they were heard of changes too often to be indexed.
     Index(
         "agent_runs_live",
-        "heard",
+        "agent_name",
         postgresql_where=text("state in ('starting', 'running', 'paused', 'waiting_input')"),
     ),
-    # Runs with lines that were not looked through.
-    Index("agent_runs_to_extract", "extract_since", postgresql_where=text("extract_since is not null")),
     postgresql_with={"fillfactor": "70"},
 )
 
@@ -117,12 +109,20 @@ agent_output = Table(
     Index("agent_output_stored", "stored", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
 )
 
-# What the extraction remembers of a run between two batches; apart, since it may be large.
+# How far a run's lines were looked through; apart from the run, whose row changes with each command of its runner.
 extraction_states = Table(
     "extraction_states",
     metadata,
     Column("run_id", Text, ForeignKey("agent_runs.run_id", ondelete="CASCADE"), primary_key=True),
-    Column("state", JSON, nullable=False),
+    # The number of the last line that was looked through.
+    Column("extracted", BigInteger, nullable=False, server_default=text("0")),
+    # What is remembered from one batch to the next.
+    Column("state", JSON, nullable=True),
+    # Since when there is something to do, and until when somebody does it.
+    moment("since", default=False),
+    moment("lease", default=False),
+    Index("extraction_states_waiting", "since", postgresql_where=text("since is not null")),
+    postgresql_with={"fillfactor": "70"},
 )
 
 agent_controls = Table(
