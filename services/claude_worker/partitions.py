@@ -1,7 +1,7 @@
 """The partitions of this replica: taken and given up by what the registry says, each with its queue and its lanes."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from services.claude_worker.answering import Workshop
@@ -63,6 +63,12 @@ class OwnedPartition:
         """What has ended it though nobody told it to, a bug."""
         faults = (task.exception() for task in self._tasks if task.done() and not task.cancelled())
         return next((fault for fault in faults if fault is not None), None)
+
+    def stop_bots(self, off: Collection[str]) -> None:
+        """Have whoever is answering find out that his bot was switched off."""
+        for key, lane in self._lanes.items():
+            if lane.is_working and ("" in off or key.bot_id in off):
+                lane.poke()
 
     async def hand_over(self, grace: float) -> None:
         """Take nothing more, end what is under way, and let it go; returns when the next owner may have it."""
@@ -197,6 +203,9 @@ class Partitions:
                 self._owned[partition] = OwnedPartition(
                     self._shop, ownership, url=self._url, database=self._database, handlers=self._handlers
                 )
+        if view.off:
+            for owned in self._owned.values():
+                owned.stop_bots(view.off)
         # Those where nobody waits for an answer first.
         surplus = sorted(self._owned.values(), key=lambda owned: (owned.is_working, -owned.ownership.partition))
         for owned in surplus[: max(0, len(self._owned) - view.share)]:

@@ -22,10 +22,14 @@ class Ownership(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a worker has after a beat: its partitions with their epochs, and how many it should have."""
+    """What a worker has after a beat: its partitions with their epochs, and how many it should have.
+
+    `off` are the bots that are switched off, '' for all of them.
+    """
 
     epochs: dict[int, int]
     share: int
+    off: frozenset[str] = frozenset()
 
 
 # One beat at a time: shares are counted, then taken.
@@ -65,6 +69,8 @@ _RELEASE = text("""
 _HOLD = text("""
     select true from chat_partitions where partition = :partition and owner = :owner and epoch = :epoch for share
 """)
+# A row for each bot that is off.
+_OFF = text("select bot_id from chat_switches")
 _LEAVE = text("delete from chat_workers where worker_id = :worker_id")
 _STATUSES = text(
     "select worker_id, seen, status from chat_workers where seen > now() - interval '10 s' order by worker_id"
@@ -87,7 +93,7 @@ async def beat(tx: Transaction, worker_id: str, status: dict[str, Any], *, leavi
     if len(epochs) < share:
         taken = await tx.execute(_TAKE, {**asked, "count": share - len(epochs)})
         epochs |= {row.partition: row.epoch for row in taken}
-    return View(epochs, share)
+    return View(epochs, share, frozenset(row.bot_id for row in await tx.execute(_OFF)))
 
 
 def share_of(worker_id: str, alive: list[str]) -> int:

@@ -105,15 +105,21 @@ _MARK_BUSY = text(f"""
     returning {COLUMNS}
 """)  # noqa: S608
 
-# Those of a chat that wait or run and have a newer one behind them, dropped; by turns_open.
+# Those of a chat that are open and have a newer one behind them, dropped; by turns_open.
 _DROP_OLDER = text(f"""
     update turns set status = 'dropped', reason = 'interrupted', completed = now()
-    where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN} and status <> 'parked'
+    where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
         and number < (
             select max(number) from turns
             where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
         )
     returning {COLUMNS}
+""")  # noqa: S608
+
+# The chats of a bot, or of all, that are answered just now: of few rows, all of turns_open.
+_RUNNING_CHATS = text(f"""
+    select room_id, bot_id from turns
+    where {_OPEN} and status = 'running' and bot_id = coalesce(:bot_id, bot_id) limit :limit
 """)  # noqa: S608
 
 # The chats of a partition that have something to do, by turns_open.
@@ -179,9 +185,15 @@ async def mark_busy(tx: Transaction, partition: int, room_id: str, bot_id: str) 
 
 
 async def drop_older(tx: Transaction, partition: int, room_id: str, bot_id: str) -> list[Held]:
-    """Drop everything of a chat that waits or runs but the newest, as interrupted; in the order of the turns."""
+    """Drop everything of a chat that is open but the newest, as interrupted; in the order of the turns."""
     asked = {"partition": partition, "room_id": room_id, "bot_id": bot_id}
     return sorted(map(held_of, await tx.execute(_DROP_OLDER, asked)), key=lambda held: held.turn.number)
+
+
+async def running_chats(tx: Transaction, bot_id: str | None, limit: int) -> Sequence[tuple[str, str]]:
+    """The rooms, each with its bot, in which a bot, or any, is answering."""
+    rows = await tx.execute(_RUNNING_CHATS, {"bot_id": bot_id, "limit": limit})
+    return [(row.room_id, row.bot_id) for row in rows]
 
 
 async def open_chats(tx: Transaction, partition: int) -> Sequence[tuple[str, str]]:
