@@ -57,13 +57,22 @@ def _command(name: str, match: Any) -> Found:
     return command(name, match.group(1).strip())
 
 
+def _prompted(name: str, match: Any) -> Found:
+    return command(name, match.string[match.end() - 1 :].strip())
+
+
 def _path(name: str, match: Any) -> Found | None:
-    path = match.group(1).rstrip(b".")
+    path = match.group().lstrip(_BEFORE_PATH).rstrip(b".")
     if len(path) < 3:
         return None
-    line, column = match.group(2) or match.group(4) or match.group(5), match.group(3) or match.group(6)
-    details = {key: int(number) for key, number in (("line", line), ("column", column)) if number}
-    return Found("file_path", name, risks.of_path(path), False, path[:MAX_VALUE], details)
+    place = _PLACE.match(match.string, match.end(), match.end() + 40)
+    numbers = [int(number) for number in place.groups() if number] if place else []
+    return Found(
+        "file_path", name, risks.of_path(path), False, path[:MAX_VALUE], dict(zip(_POSITION, numbers, strict=False))
+    )
+
+
+_POSITION = ("line", "column")
 
 
 def _url(name: str, match: Any) -> Found:
@@ -156,7 +165,8 @@ _PATHS = (
     rf"|(?:{_PART})(?:/(?:{_PART}))*/[\w.@+~%-]*\.[A-Za-z]\w{{0,9}}"
     rf"|[\w@+-][\w.@+-]*\.{_EXTENSION}"
 )
-_PLACE = r"(?::(\d{1,7})(?::(\d{1,7}))?\b|[\"']?, line (\d{1,7})\b|\((\d{1,7})(?:,(\d{1,7}))?\))?"
+_BEFORE_PATH = b" \t\"'`([{<=,:"
+_PLACE = compiled(r":(\d{1,7})(?::(\d{1,7}))?\b|[\"']?, line (\d{1,7})\b|\((\d{1,7})(?:,(\d{1,7}))?\)")
 
 _CONFIRMATION = (
     r"^(.*?(?:[\[(](?:(?i:y/n|n/y|yes/no|no/yes)(?:/[^\])]{1,20})?)[\])](?:[ ]?\[\w{1,5}\])?"
@@ -180,12 +190,12 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         "shell_prompt",
-        r"^(?:\([\w.-]{1,40}\) )?(?:[\w.-]{1,40}@[\w.-]{1,60}[: ][^\s$#]* ?|[\w.~/-]+ )?\$ ([^\s].*)$",
-        _command,
+        r"^(?:\([\w.-]{1,40}\) )?(?:[\w.-]{1,40}@[\w.-]{1,60}[: ][^\s$#]* ?|[\w.~/-]+ )?\$ \S",
+        _prompted,
     ),
     Pattern("shell_trace", r"^\+{1,6} ([A-Za-z_./~][\w./+-]*(?:[ =].*)?)$", _command),
     Pattern("shell_escape", r"^! ?([a-z./~][\w./+-]*(?: .*)?)$", _command),
-    Pattern("file_path", rf"(?:^|[\s\"'`(\[{{<=,:])({_PATHS}){_PLACE}", _path),
+    Pattern("file_path", rf"(?:^|[ \t\"'`(\[{{<=,:])(?:{_PATHS})", _path),
     Pattern("url", r"\b(?:https?|wss?|ftp|ssh|git|file)://[^\s<>\"'`{}|\\^]{3,}", _url, in_code=True),
     Pattern(
         "pytest",
@@ -203,3 +213,9 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern("confirmation", _CONFIRMATION, _confirmation),
     Pattern("question", _QUESTION, _question),
 )
+
+# What a pattern of the operator's may not be called: these, and what other modules name theirs.
+NAMES = frozenset(pattern.name for pattern in PATTERNS) | {
+    *("claude_tool", "codex_tool", "tool_command", "fenced_shell", "fenced_block", "tap", "private_key", "error_line"),
+    *("python_traceback", "node_error", "java_exception", "go_panic", "rust_panic", "rust_error"),
+}

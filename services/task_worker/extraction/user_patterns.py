@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from services.task_worker.extraction.engine import compiled
 from services.task_worker.extraction.findings import Risk, Type
+from services.task_worker.extraction.patterns import NAMES
 
 MAX_PATTERNS = 100
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -65,6 +66,8 @@ def load_patterns(path: Path) -> dict[str, UserPattern]:
         where = f"{path}, [extraction.patterns.{name}]"
         if not _NAME.fullmatch(name):
             raise PatternsError(f"{where}: a pattern's name is small letters, digits and underscores, a letter first")
+        if name in NAMES:
+            raise PatternsError(f"{where}: a pattern that comes with it is called so; choose another name")
         try:
             patterns[name] = UserPattern.model_validate(table)
         except ValidationError as error:
