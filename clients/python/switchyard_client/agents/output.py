@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from switchyard_client.errors import CommandRefused
 _INTERVAL = 0.025
 # Of lines, before the server has said what it takes.
 _FIRST_CREDIT = 500
+_LAST = 5
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class Output:
         self._empty.set()
         self._credit = _FIRST_CREDIT
         self.bytes = 0
+        # The last lines there were, as `get_state` shows them.
+        self.last: deque[dict[str, object]] = deque(maxlen=_LAST)
         self.listener: Listener | None = None
         # Called when there is room again.
         self.on_room: Callable[[], None] | None = None
@@ -112,8 +116,18 @@ class Output:
             return
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         lines = []
-        for piece in pieces:
+        for number, piece in enumerate(pieces, self._outbox.given + 1):
             text, encoding = encode(piece.content)
+            self.last.append(
+                {
+                    "number": number,
+                    "stream": stream,
+                    "text": text,
+                    "at": at,
+                    "partial": piece.more,
+                    "encoding": encoding,
+                }
+            )
             line: dict[str, object] = {"stream": stream, "text": text, "at": at}
             if piece.more:
                 line["partial"] = True

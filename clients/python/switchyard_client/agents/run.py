@@ -348,6 +348,8 @@ class Run:
             "runtime_s": round(time.monotonic() - self._began, 3),
             "lines": self._output.lines,
             "bytes": self._output.bytes,
+            "last_output": list(self._output.last),
+            "heard": f"{datetime.now(UTC) - self._reports.ahead:%Y-%m-%dT%H:%M:%S.%fZ}",
             "cpu_percent": use.cpu_percent if use else 0.0,
             "memory_bytes": use.memory_bytes if use else 0,
             "processes": use.processes if use else 0,

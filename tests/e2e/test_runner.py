@@ -1,0 +1,278 @@
+"""Agents on a machine of their own: real processes under a runner that knows the gateway's URL and a token, no more."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.local.stack import Stack
+from tests.e2e.conftest import Doors
+from tests.e2e.proxy import proxy_to
+from tests.e2e.runners import agent, control, ended, lines_of, marked, run_of, runner
+from tests.waiting import eventually
+
+PYTHON = sys.executable
+
+
+def delegated(doors: Doors, name: str, **data: Any) -> str:
+    """The id of a task for an agent."""
+    task_id: str = doors.command(
+        "delegate_task", **{"session_id": doors.session(), "agent_name": name, "task_type": "test", **data}
+    )["task"]["task_id"]
+    return task_id
+
+
+def task_in(doors: Doors, task_id: str, *statuses: str, deadline: float = 20) -> dict[str, Any]:
+    """A task, as soon as it has one of these statuses."""
+
+    def found() -> dict[str, Any] | None:
+        task: dict[str, Any] = doors.command("get_task", task_id=task_id)["task"]
+        return task if task["status"] in statuses else None
+
+    task = eventually(found, deadline, interval=0.1, because=f"the task is {' or '.join(statuses)}")
+    assert task is not None
+    return task
+
+
+def texts(lines: list[dict[str, Any]], stream: str = "stdout") -> list[str]:
+    return [line["text"] for line in lines if line["stream"] == stream]
+
+
+def test_a_task_is_read_from_the_input_and_the_environment_and_its_last_json_line_is_the_result(doors: Doors) -> None:
+    name = agent(doors)
+    program = """
+import json, os, sys
+task = json.load(sys.stdin)
+assert task == json.loads(os.environ["SWITCHYARD_TASK"]) and task["task_id"] == os.environ["SWITCHYARD_TASK_ID"]
+print("\\x1b[31mworking\\x1b[0m"); print("a remark", file=sys.stderr)
+print(sorted(set(os.environ) & {"DATABASE_URL", "GREETING", "SWITCHYARD_TOKEN", "SECRET_OF_THE_MACHINE"}))
+print(json.dumps({"sum": sum(task["input_data"])}))
+"""
+    with runner(
+        doors, name, "--count", "2", "--env", "GREETING=hi", "--", PYTHON, "-c", program, SECRET_OF_THE_MACHINE="x"
+    ) as one:
+        first = delegated(doors, name, input_data=[1, 2, 3])
+        task = task_in(doors, first, "completed")
+        run = ended(doors, name)
+        assert task["output_data"] == {
+            "exit_code": 0,
+            "result": {"sum": 6},
+            "run_id": run["run_id"],
+            "lines": 4,
+            "duration_s": task["output_data"]["duration_s"],
+        }
+        assert (run["state"], run["task_id"], run["attempt"], run["exit_code"]) == ("completed", first, 1, 0)
+        assert run["name"].startswith(f"{name}-20") and run["lines"] == run["lines_given"] == 4
+        lines = lines_of(doors, run["run_id"])
+        assert [line["number"] for line in lines] == [1, 2, 3, 4]
+        assert texts(lines) == ["\x1b[31mworking\x1b[0m", "['GREETING']", '{"sum": 6}']
+        assert texts(lines, "stderr") == ["a remark"]
+
+        failing = delegated(doors, name, input_data="no list", max_attempts=1)
+        assert "exit code 1: TypeError" in task_in(doors, failing, "dead")["error_message"]
+        assert one.wait() == 0
+
+
+def test_a_command_that_cannot_be_started_fails_its_task(doors: Doors) -> None:
+    name = agent(doors)
+    with runner(doors, name, "--count", "1", "--", "no-such-program"):
+        dead = task_in(doors, delegated(doors, name, max_attempts=1), "dead")
+    assert "no program 'no-such-program'" in dead["error_message"]
+
+
+def test_a_terminal_waits_for_input_is_paused_and_killed(doors: Doors) -> None:
+    name = agent(doors)
+    with runner(doors, name, "--once", "--pty", "--", PYTHON, "-q") as one:
+        run = run_of(doors, name, "waiting_input")
+        run_id = run["run_id"]
+        assert run["session_id"] == run_id
+        control(doors, run_id, "send_input", input="6 * 7\n")
+        seen = eventually(lambda: [text for text in texts(lines_of(doors, run_id)) if text == "42"])
+        assert seen == ["42"]
+
+        state = control(doors, run_id, "get_state")
+        assert state["pid"] == run["pid"] and state["processes"] == 1 and state["memory_bytes"] > 1_000_000
+        assert state["last_output"][-1]["text"].startswith(">>>") and state["last_output"][-1]["partial"]
+
+        control(doors, run_id, "pause")
+        assert run_of(doors, name, "paused") and _status(run["pid"]) == "T"
+        control(doors, run_id, "resume")
+        assert run_of(doors, name, "running", "waiting_input") and _status(run["pid"]) != "T"
+
+        control(doors, run_id, "kill", grace_s=0.5)
+        assert ended(doors, name)["state"] == "killed"
+        assert one.wait() > 128
+    states = [each["state"] for each in doors.command("get_run", run_id=run_id)["run"]["transitions"]]
+    assert states[:3] == ["starting", "running", "waiting_input"] and states[-1] == "killed"
+    assert doors.command("get_session", session_id=run_id)["session"]["status"] == "failed"
+
+
+def test_what_ignores_term_and_forks_is_ended_with_all_its_descendants(doors: Doors) -> None:
+    name = agent(doors)
+    own = "(setsid sh -c 'trap \"\" TERM; sleep 300' &)"
+    script = f"trap '' TERM; setsid sleep 300 & {own} ; echo ready; sleep 300; sleep 300"
+    with runner(doors, name, "--once", "--", "bash", "-c", script) as one:
+        run_id = run_of(doors, name, "running")["run_id"]
+        eventually(lambda: texts(lines_of(doors, run_id)) == ["ready"])
+        assert control(doors, run_id, "get_state")["processes"] >= 4 and len(marked(run_id)) >= 4
+        control(doors, run_id, "kill", grace_s=0.3)
+        assert ended(doors, name)["state"] == "killed" and one.wait() > 128
+    assert marked(run_id) == []
+
+
+def test_a_loud_process_is_held_up_until_its_output_is_taken(doors: Doors) -> None:
+    name = agent(doors)
+    with runner(doors, name, "--once", "--", "yes") as one:
+        run_id = run_of(doors, name, "running")["run_id"]
+        eventually(lambda: control(doors, run_id, "get_state")["lines"] > 5_000)
+        state = control(doors, run_id, "get_state")
+        stored = doors.command("get_run", run_id=run_id)["run"]["lines"]
+        # What is under way is bounded, however fast it would write: millions of lines by now.
+        assert state["lines"] - stored < 40_000
+        control(doors, run_id, "kill", grace_s=1)
+        run = ended(doors, name)
+        assert run["state"] == "killed" and run["lines"] == run["lines_given"]
+        one.wait()
+
+
+def test_bytes_that_are_no_text_long_lines_and_closed_outputs_arrive_as_they_were(doors: Doors) -> None:
+    name = agent(doors)
+    program = """
+import os, sys
+out = sys.stdout.buffer
+out.write(b"caf\\xe9\\n\\x00\\n" + "ü€😀\\r\\n".encode() + b"x" * 10_000_000 + b"\\nno end")
+out.flush(); os.close(1)
+os.write(2, b"still here\\n")
+"""
+    with runner(doors, name, "--once", "--title", "odd bytes", "--", PYTHON, "-c", program) as one:
+        assert one.wait(60) == 0
+    run = ended(doors, name)
+    assert run["state"] == "completed" and run["bytes"] > 10_000_000
+    lines = lines_of(doors, run["run_id"])
+    out = [line for line in lines if line["stream"] == "stdout"]
+    assert [(line["text"], line["encoding"]) for line in out[:3]] == [
+        ("Y2Fm6Q==", "base64"),
+        ("AA==", "base64"),
+        ("ü€😀", None),
+    ]
+    long = out[3:-1]
+    assert sum(len(line["text"]) for line in long) == 10_000_000 and not long[-1]["partial"]
+    assert all(line["partial"] for line in long[:-1])
+    assert out[-1]["text"] == "no end" and texts(lines, "stderr") == ["still here"]
+    session = doors.command("get_session", session_id=run["run_id"])["session"]
+    assert (session["title"], session["status"]) == ("odd bytes", "completed")
+
+
+COUNTING = "import sys, time\nfor n in range({lines}):\n    print(n, flush=True)\n    time.sleep({pause})"
+
+
+def test_no_line_is_lost_or_doubled_when_the_gateway_is_killed_in_mid_run(doors: Doors, stack: Stack) -> None:
+    name = agent(doors)
+    program = COUNTING.format(lines=3_000, pause=0.001)
+    with runner(doors, name, "--once", "--", PYTHON, "-c", program) as one:
+        run_id = run_of(doors, name, "running")["run_id"]
+        eventually(lambda: len(lines_of(doors, run_id)) > 100)
+        stack.process("ws_gateway").kill()
+        assert one.wait(60) == 0
+    assert texts(lines_of(doors, run_id)) == [str(n) for n in range(3_000)]
+    eventually(lambda: stack.health("ws_gateway")[0], 20, because="the gateway is ready again")
+
+
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "silent"])
+def test_no_line_is_lost_or_doubled_when_the_network_is_cut(doors: Doors, stack: Stack, broken: bool) -> None:
+    name = agent(doors)
+    program = COUNTING.format(lines=2_000, pause=0.002)
+    with proxy_to(int(stack.environment.get("SWITCHYARD_GATEWAY_PORT"))) as network:
+        url = f"ws://127.0.0.1:{network.port}/ws"
+        with runner(doors, name, "--once", "--", PYTHON, "-c", program, url=url) as one:
+            run = run_of(doors, name, "running")
+            eventually(lambda: len(lines_of(doors, run["run_id"])) > 100)
+            network.cut(broken=broken)
+            # It goes on writing to its end meanwhile: nobody holds it up.
+            eventually(lambda: not _alive(run["pid"]), 20, because="the process ends while the network is away")
+            network.heal()
+            assert one.wait(60) == 0
+    assert texts(lines_of(doors, run["run_id"])) == [str(n) for n in range(2_000)]
+
+
+def test_a_killed_runners_processes_end_and_another_runner_takes_the_task(doors: Doors) -> None:
+    name = agent(doors)
+    script = (
+        'echo begun; if [ $SWITCHYARD_ATTEMPT = 1 ]; then setsid sleep 300 & sleep 300; fi; echo \'{"by": "another"}\''
+    )
+    # The lease of an attempt ends with its time.
+    task_id = delegated(doors, name, timeout_s=4)
+    with runner(doors, name, "--", "bash", "-c", script) as one:
+        run_id = run_of(doors, name, "running")["run_id"]
+        eventually(lambda: len(marked(run_id)) >= 3)
+        os.kill(one.process.pid, signal.SIGKILL)
+        eventually(lambda: marked(run_id) == [], 10, because="its processes end with it")
+        with runner(doors, name, "--count", "1", "--", "bash", "-c", script):
+            task = task_in(doors, task_id, "completed")
+    assert (task["attempt"], task["output_data"]["result"]) == (2, {"by": "another"})
+    assert task["output_data"]["run_id"] != run_id
+
+
+def test_a_cancelled_tasks_process_is_ended_and_its_result_not_reported(doors: Doors) -> None:
+    name = agent(doors)
+    task_id = delegated(doors, name)
+    with runner(doors, name, "--count", "1", "--", "sleep", "300") as one:
+        run = run_of(doors, name, "running")
+        task_in(doors, task_id, "running")
+        doors.command("cancel_task", task_id=task_id)
+        assert one.wait() == 0 and not _alive(run["pid"])
+    assert ended(doors, name)["state"] == "killed"
+    assert doors.command("get_task", task_id=task_id)["task"]["status"] == "cancelled"
+
+
+def test_a_runner_that_is_told_to_stop_gives_back_what_it_cannot_finish(doors: Doors) -> None:
+    name = agent(doors)
+    task_id = delegated(doors, name)
+    with runner(doors, name, "--grace", "0.2", "--", "sleep", "300") as one:
+        run = run_of(doors, name, "running")
+        one.process.send_signal(signal.SIGTERM)
+        assert one.wait() == 0 and not _alive(run["pid"])
+    task = task_in(doors, task_id, "pending")
+    assert task["error_message"] == "the runner was told to stop"
+
+
+def test_tasks_are_done_side_by_side_each_in_a_folder_of_its_own(doors: Doors, tmp_path: Any) -> None:
+    name = agent(doors)
+    # Each waits until all three are there.
+    script = f"pwd > here; until [ $(ls {tmp_path}/*/here | wc -l) = 3 ]; do sleep 0.05; done; echo '\"done\"'"
+    tasks = [delegated(doors, name) for _ in range(3)]
+    with runner(doors, name, "-c", "3", "--count", "3", "--workdir", str(tmp_path), "--", "bash", "-c", script) as one:
+        assert one.wait() == 0
+    assert all(task_in(doors, task_id, "completed")["output_data"]["result"] == "done" for task_id in tasks)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{task_id}-1" for task_id in tasks)
+
+
+def test_a_command_that_takes_too_long_is_ended_and_one_that_fails_is_started_again(
+    doors: Doors, tmp_path: Any
+) -> None:
+    name = agent(doors)
+    script = f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) = 2 ] && exit 0; sleep 300"
+    with runner(doors, name, "--once", "--restart", "on-failure", "--timeout", "0.5", "--", "sh", "-c", script) as one:
+        assert one.wait() == 0
+    runs = doors.command("list_runs", agent_name=name)["runs"]
+    assert [run["state"] for run in runs] == ["completed", "failed"] and "longer than 0.5 s" in runs[1]["error"]
+
+
+def test_a_bad_token_is_said_and_ends_the_runner(doors: Doors) -> None:
+    with runner(doors, agent(doors), "--", "true", SWITCHYARD_TOKEN="no token") as one:
+        assert one.wait() == 3 and "token" in one.said()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return _status(pid) != "Z"
+    except OSError:
+        return False
+
+
+def _status(pid: int) -> str:
+    """The letter the kernel has for what a process does: T, stopped; Z, ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
