@@ -36,7 +36,7 @@ class Cli:
         tempfile.tempdir = str(self._folder)
         WORKING_DIRECTORY.mkdir(exist_ok=True)
         self._settings = settings
-        self.path = _bound_to_us(self._folder, executable)
+        self.path = bound_to_us(self._folder, executable)
 
     @property
     def has_credential(self) -> bool:
@@ -72,7 +72,7 @@ def forget_secrets() -> None:
         del os.environ[name]
 
 
-def _bound_to_us(folder: Path, executable: Path) -> Path:
+def bound_to_us(folder: Path, executable: Path) -> Path:
     """Something that runs Claude Code and has it killed when this process dies, however it dies."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:
