@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from services.claude_worker import budgets
 from services.claude_worker.bots import Bot
+from services.claude_worker.budgets import Used
 from services.claude_worker.store import approvals, reading, registry, switches
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
@@ -23,10 +25,15 @@ def chat_stats(bots: Mapping[str, Bot]) -> QueryHandler:
         data: ChatStats = command.data
         off = await switches.find_off(tx)
         used = await reading.used_today_by_bot(tx, data.room_id)
+        whole = used if data.room_id is None else await reading.used_today_by_bot(tx, None)
         named = [bot_id for bot_id in bots if data.bot_id in (None, bot_id)]
         return {
             **await _pool_and_queue(tx, data),
-            "bots": [_bot(bot_id, bots[bot_id], off, used) for bot_id in named],
+            "bots": [
+                {**_bot(bot_id, bots[bot_id], off, used), "budget": _budget(bots[bot_id], whole.get(bot_id), here)}
+                for bot_id in named
+                for here in [used.get(bot_id, reading.NOTHING_USED) if data.room_id else None]
+            ],
         }
 
     return run
@@ -46,6 +53,12 @@ def _bot(
         "switched": switched and {**switched, "all": bot_id not in off},
         "today": used.get(bot_id, reading.NOTHING_USED),
     }
+
+
+def _budget(bot: Bot, whole: dict[str, Any] | None, here: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What may be used today and what is left of it: by the bot, and by each room if one is asked about."""
+    limits = budgets.limits(bot.budget, Used(**whole or {}), None if here is None else Used(**here))
+    return [{"limit": each.name, "most": each.most, "used": each.used, "left": each.left} for each in limits]
 
 
 async def _pool_and_queue(tx: Transaction, data: ChatStats) -> dict[str, Any]:

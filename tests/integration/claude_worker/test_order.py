@@ -27,14 +27,14 @@ def rooms(
 
 def test_a_burst_to_one_room_is_answered_in_its_order(rooms: Rooms) -> None:
     async def burst() -> list[str]:
-        turns = [await rooms.said(f"[[say number {number}]]", "burst") for number in range(20)]
+        turns = [await rooms.said(f"[[say number {number}]]", "burst") for number in range(50)]
         return [(await rooms.ended(turn["turn_id"]))["answer"] for turn in turns]
 
-    wanted = [f"number {number}" for number in range(20)]
+    wanted = [f"number {number}" for number in range(50)]
     assert rooms.run(burst()) == wanted
     answered = [event["turn"] for event in rooms.events("chat_answered") if event["room_id"] == "burst"]
     assert [turn["answer"] for turn in answered] == wanted
-    assert [turn["number"] for turn in answered] == list(range(1, 21))
+    assert [turn["number"] for turn in answered] == list(range(1, 51))
 
 
 def test_rooms_are_answered_side_by_side_and_know_nothing_of_each_other(rooms: Rooms) -> None:

@@ -19,8 +19,19 @@ BOT = Bot(name="Helper", max_hops=4)
         ("helper", "Ada", 0, "own_message"),
         ("ada", "Helper", 0, "own_message"),
         ("ada", "helper", 0, "own_message"),
+        ("ada", " HEL per", 0, "own_message"),
+        ("Helper", "Ada", 0, "own_message"),
     ],
-    ids=["a person", "few hops", "too many hops", "its own command", "its own name", "its own id"],
+    ids=[
+        "a person",
+        "few hops",
+        "too many hops",
+        "its own command",
+        "its own name",
+        "its own id",
+        "its own name in another way",
+        "its own command in another way",
+    ],
 )
 def test_a_bot_answers_neither_itself_nor_for_ever(sender: str, user_name: str, hops: int, reason: str | None) -> None:
     assert reason_not_to_answer(BOT, "helper", sender=sender, user_name=user_name, hops=hops) == reason
