@@ -11,6 +11,9 @@ class ClaudeWorkerSettings(Settings):
     """The settings of the Claude worker."""
 
     config: Path = Field(Path("switchyard.toml"), alias="SWITCHYARD_CONFIG", description="the file that declares bots")
+    secret: SecretStr = Field(
+        SecretStr(""), alias="SWITCHYARD_SECRET", description="opens where answers go that came by a chat server"
+    )
     anthropic_api_key: SecretStr = Field(
         SecretStr(""), alias="ANTHROPIC_API_KEY", description="the key bots use; empty: they say that there is none"
     )
