@@ -13,7 +13,7 @@ from cli.client import CallFailed, Client, Feed
 from cli.demo_case import Case, awaited, polled, since
 from cli.local.environment import ENV_FILE, ROOT, Environment
 from cli.local.run_file import RunFile, present
-from cli.local.standins import MESSAGES_API
+from cli.local.standins import BOT_NAME, CAMPFIRE, MESSAGES_API, ROOM_PREFIX
 from cli.screen import BAD, GOOD, fail, out
 
 # GitHub's own example payloads, where they lie beside the checkout.
@@ -29,7 +29,7 @@ def demo() -> bool:
     environment = present(Environment.load(ENV_FILE))
     session = f"demo-{uuid.uuid4().hex[:8]}"
     areas = ("session", "memory", "task", "chat")
-    topics = ["webhook.github.#", *(f"{area}.{session}.#" for area in areas), "sidebar.#"]
+    topics = ["webhook.github.#", *(f"{area}.{session}.#" for area in areas), "sidebar.#", f"chat.{ROOM_PREFIX}1.#"]
     running = RunFile(environment.data).read()
     stand_ins = running.facts.get("stand_ins", {}) if running else {}
     began = time.monotonic()
@@ -40,6 +40,13 @@ def demo() -> bool:
             good = _task(client, feed, session).show() and good
             good = _sidebar(client, feed, session).show() and good
             good = demo_chat.by_command(client, feed, session, MESSAGES_API in stand_ins).show() and good
+            if CAMPFIRE in stand_ins:
+                good = demo_chat.in_campfire(feed, stand_ins[CAMPFIRE], stand_ins[BOT_NAME]).show() and good
+            else:
+                out.print(
+                    "[bold]A message in a Campfire room[/]\n"
+                    f"{'':17}not shown: `make up DEMO=1` starts a stand-in for one"
+                )
     except CallFailed as error:
         fail(str(error))
     verdict = f"{GOOD} All of it arrived" if good else f"{BAD} Something is missing"

@@ -1,12 +1,15 @@
-"""The demonstration's chats: a bot asked by command, with its answer piece by piece, and asked again."""
+"""The demonstration's chats: a bot asked by command, piece by piece and once more, and one asked in Campfire."""
 
 import time
 from typing import Any
 from urllib.parse import quote
 
+import httpx
+
 from cli.client import CallFailed, Client, Feed
-from cli.demo_case import Case, awaited, since
+from cli.demo_case import Case, awaited, polled, since
 from cli.local.bots import INSTALL
+from cli.local.standins import ROOM_PREFIX
 
 # A client that is started on a busy machine, and a model that thinks.
 PATIENCE = 90.0
@@ -76,7 +79,7 @@ def _ask(client: Client, feed: Feed, case: Case, room: str, bot_id: str, text: s
         if frame.get("turn_id") == turn["turn_id"] and frame["type"] == "chat_delta":
             pieces += 1
             first = first if first is not None else since(began)
-        return frame["type"] in ENDS and frame["turn"]["turn_id"] == turn["turn_id"]
+        return _ends(frame, turn["turn_id"])
 
     end = awaited(feed, ends, PATIENCE)
     frames.append(end)
@@ -96,3 +99,40 @@ def _ask(client: Client, feed: Feed, case: Case, room: str, bot_id: str, text: s
         told = done.get("answer") or ""
         case.step(False, f"WebSocket ← {end['type']}, {done.get('reason')}: {told}", since(began))
     return frames
+
+
+def in_campfire(feed: Feed, url: str, name: str) -> Case:
+    """Write to the bot of this name in a room of the Campfire that is at `url`, and see its answer there."""
+    case = Case(f"A message to {name} in a room of a stand-in for Campfire")
+    with case.missing(), httpx.Client(base_url=url, timeout=10, trust_env=False) as campfire:
+        try:
+            known = {message["id"] for message in campfire.get("/_standin/rooms/1").json()}
+            said = {"room": 1, "by": "Ada", "text": "Is the release on Friday?", "to": name}
+            began = time.monotonic()
+            campfire.post("/_standin/say", json=said).raise_for_status()
+            case.step(True, f"Ada writes in the room: “@{name} {said['text']}”", since(began))
+            queued = awaited(feed, lambda frame: frame["type"] == "chat_queued" and _is_of_campfire(frame))
+            turn = queued["turn"]
+            text = f"Campfire's webhook → WebSocket ← chat_queued in the room {turn['room_id']}, {turn['trust']}"
+            case.step(True, text, since(began))
+            end = awaited(feed, lambda frame: _ends(frame, turn["turn_id"]), PATIENCE)
+            case.step(end["type"] == "chat_answered", f"WebSocket ← {end['type']}", since(began))
+            answer = polled(lambda: _answer_in(campfire.get("/_standin/rooms/1").json(), known))
+            case.step(True, f"in the room ← “{answer['body']['plain_text']}”", since(began))
+            case.note(f"{url}/rooms/1 is the room: write there yourself")
+        except httpx.HTTPError as error:
+            raise CallFailed(f"the stand-in for Campfire at {url}: {error or type(error).__name__}") from None
+    return case
+
+
+def _is_of_campfire(frame: dict[str, Any]) -> bool:
+    return bool(frame["room_id"].startswith(ROOM_PREFIX))
+
+
+def _ends(frame: dict[str, Any], turn_id: str) -> bool:
+    return frame["type"] in ENDS and frame["turn"]["turn_id"] == turn_id
+
+
+def _answer_in(messages: list[dict[str, Any]], known: set[int]) -> dict[str, Any] | None:
+    """The first message of a bot that was not there before."""
+    return next((each for each in messages if each["id"] not in known and each["creator"]["role"] == "bot"), None)

@@ -8,29 +8,21 @@ import resource
 import stat
 import sys
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from rich.markup import escape
 
 from cli.client import CallFailed, Client
+from cli.doctor_bots import bots
+from cli.doctor_finding import Finding, tried
 from cli.local.environment import ENV_FILE, Environment, available_services, example_secrets
 from cli.local.processes import LocalError
 from cli.local.rabbitmq import find_server
 from cli.local.run_file import RunFile, present
 from cli.local.stack import ready
 from cli.screen import BAD, GOOD, out
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was tried: is it well, what was seen, and what mends it."""
-
-    good: bool
-    what: str
-    seen: str
-    mend: str = ""
 
 
 def doctor() -> bool:
@@ -41,11 +33,15 @@ def doctor() -> bool:
     database = environment.get("DATABASE_URL") or facts.get("database_url", "")
     broker = environment.get("AMQP_URL") or facts.get("amqp_url", "")
     bad = 0
-    for finding in (*_machine(environment), *_servers(database, broker), *_services(environment), *_doors(environment)):
-        out.print(f"{GOOD if finding.good else BAD} {escape(finding.what)}: {escape(finding.seen)}")
-        if not finding.good:
-            bad += 1
-            out.print(f"    [yellow]→ {escape(finding.mend)}[/]")
+    # With those of stand-ins, where a demonstration has brought some.
+    in_force = environment.with_values(facts.get("settings", {}))
+    tries = (_machine(environment), _servers(database, broker), _services(environment), _doors(environment))
+    for finding in chain(*tries, bots(in_force)):
+        mark = BAD if not finding.good else "[yellow]![/]" if finding.advice else GOOD
+        out.print(f"{mark} {escape(finding.what)}: {escape(finding.seen)}")
+        bad += not finding.good
+        if told := finding.advice if finding.good else finding.mend:
+            out.print(f"    [yellow]→ {escape(told)}[/]")
     out.print(
         "All is well." if not bad else f"{bad} thing(s) to mend, the first one first: the others may follow from it."
     )
@@ -77,13 +73,13 @@ def _servers(database: str, broker: str) -> Iterator[Finding]:
         yield Finding(False, "PostgreSQL", "not running", "`make up` starts one; or set DATABASE_URL in .env")
     else:
         mend = "is the server of DATABASE_URL up, and are user, password and database right?"
-        yield _tried("PostgreSQL", lambda: _ask_database(database), mend)
+        yield tried("PostgreSQL", lambda: _ask_database(database), mend)
     if not broker:
         seen = "not running" if find_server() else "not running, and rabbitmq-server is not installed"
         yield Finding(False, "RabbitMQ", seen, "`make up` installs and starts one; or set AMQP_URL in .env")
     else:
         mend = "is the broker of AMQP_URL up, and are user, password and virtual host right?"
-        yield _tried("RabbitMQ", lambda: asyncio.run(_ask_broker(broker)), mend)
+        yield tried("RabbitMQ", lambda: asyncio.run(_ask_broker(broker)), mend)
 
 
 def _services(environment: Environment) -> Iterator[Finding]:
@@ -97,28 +93,19 @@ def _services(environment: Environment) -> Iterator[Finding]:
 
 def _doors(environment: Environment) -> Iterator[Finding]:
     with Client(environment) as client:
-        api = _tried("HTTP API", lambda: f"{client.api_url} answers {_page(client, '/health')}", "start it: `make up`")
+        api = tried("HTTP API", lambda: f"{client.api_url} answers {_page(client, '/health')}", "start it: `make up`")
         yield api
         if not api.good:
             return  # the other doors are in the same wall
         mend = "SWITCHYARD_API_KEY in .env is not the one the ingress was started with: restart it"
-        yield _tried("API key", lambda: _command(client), mend)
-        yield _tried("Wrong key", lambda: _refused(client), "the ingress lets anybody in: stop it, and report this")
+        yield tried("API key", lambda: _command(client), mend)
+        yield tried("Wrong key", lambda: _refused(client), "the ingress lets anybody in: stop it, and report this")
         mend = "GITHUB_WEBHOOK_SECRET in .env is not the one the ingress was started with: restart it"
-        yield _tried("GitHub webhook", lambda: _unsigned(client), mend)
+        yield tried("GitHub webhook", lambda: _unsigned(client), mend)
         mend = (
             "the steps are: ingress, broker, session worker, event stream, gateway; the findings above say which is ill"
         )
-        yield _tried("A test event, webhook to WebSocket", lambda: _round_trip(client, environment), mend)
-
-
-def _tried(what: str, attempt: Callable[[], str], mend: str) -> Finding:
-    try:
-        return Finding(True, what, attempt())
-    except (CallFailed, LocalError) as error:
-        return Finding(False, what, str(error), mend)
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises is the finding
-        return Finding(False, what, f"{type(error).__name__}: {error}".strip().splitlines()[0], mend)
+        yield tried("A test event, webhook to WebSocket", lambda: _round_trip(client, environment), mend)
 
 
 def _ask_database(url: str) -> str:

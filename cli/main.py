@@ -12,6 +12,8 @@ import typer
 from cli import (
     agent,
     audit,
+    bots,
+    chat,
     dead_letters,
     keys,
     machine,
@@ -38,10 +40,10 @@ app = typer.Typer(
 )
 
 # Commands at the top: `switchyard up`.
-for module in (machine, send, tail, search, audit, transfer):
+for module in (machine, send, tail, chat, search, audit, transfer):
     app.add_typer(module.app)
 # Commands under the name of their area: `switchyard sessions ls`.
-for area in (sessions, sidebars, tasks, agent, memories, dead_letters, keys):
+for area in (sessions, sidebars, tasks, agent, bots, memories, dead_letters, keys):
     app.add_typer(area.app, rich_help_panel="What it keeps")
 
 

@@ -165,7 +165,7 @@ def _up_here(environment: Environment, run_file: RunFile, *, demo: bool, supervi
             log.line("switchyard", "stopped before everything was ready")
             return
         starting = False
-        run_file.write({**stack.describe(), "stand_ins": dict(found.urls)})
+        run_file.write({**stack.describe(), "stand_ins": dict(found.facts), "settings": dict(found.values)})
         if supervise:
             log.line("switchyard", f"ready in {stack.timings['ready']:.1f} s")
         else:

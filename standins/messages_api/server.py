@@ -86,6 +86,11 @@ class MessagesAPI(Server):
                 await exchange.reply_json(200, {"input_tokens": input_tokens(exchange.json())})
             case _, path if path.startswith("/_standin/"):
                 await self._directed(exchange)
+            case "GET", "/v1/models":
+                if self._knows(exchange.headers):
+                    await exchange.reply_json(200, {"data": [], "has_more": False, "first_id": None, "last_id": None})
+                else:
+                    await _refuse(exchange, 401, "invalid x-api-key")
             case "HEAD" | "GET", "/":
                 await exchange.reply(200)
             case _:

@@ -38,6 +38,8 @@ def test_the_demonstration_finds_everything_at_the_far_end(stack: Stack) -> None
     assert "PostgreSQL ← GET /api/deliveries: github push" in done.stdout
     assert "PostgreSQL ← retrieve_memory" in done.stdout
     assert "claim_task, complete_task → completed" in done.stdout
+    assert "no_credential, and the room is told: “I can't answer" in done.stdout
+    assert "make up DEMO=1" in done.stdout
     assert "All of it arrived" in done.stdout
 
 
@@ -68,6 +70,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_well_stack(stack: Stack) -> None:
     assert done.returncode == 0, done.stdout
     assert "A test event, webhook to WebSocket: arrived" in done.stdout
     assert "All is well" in done.stdout
+    assert "! Credential for Claude: ANTHROPIC_API_KEY is not set" in done.stdout
+    assert "Workers of bots: 1 of them, with all 16 partitions" in done.stdout
 
 
 def test_the_doctor_names_what_is_wrong_and_what_mends_it(stack: Stack) -> None:

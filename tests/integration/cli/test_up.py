@@ -79,19 +79,25 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(checkout: Checkout) -> No
     assert RunFile(checkout.folder / ".switchyard").read() is None
 
 
-def test_a_stack_in_the_background_is_found_shown_and_stopped(
+def test_a_stack_in_the_background_shows_all_by_stand_ins_and_is_found_and_stopped(
     tmp_path: Path, database_url: str, fresh_amqp_url: str
 ) -> None:
     checkout = Checkout(tmp_path, DATABASE_URL=database_url, AMQP_URL=fresh_amqp_url)
 
-    began = checkout.run("up", "--detach")
+    began = checkout.run("up", "--detach", "--demo")
     assert began.returncode == 0, began.stdout + began.stderr
     again = checkout.run("up")
+    tried = checkout.run("doctor")
     shown = checkout.run("status", "--json")
     refused = checkout.run("clean-data")
     ended = checkout.run("down")
 
     assert "Switchyard is ready" in began.stdout
+    assert "it remembered, on the same client (hot)" in began.stdout
+    assert "in the room ← “You wrote: “Is the release on Friday?”" in began.stdout
+    assert "All of it arrived" in began.stdout
+    assert "✓ Credential for Claude: accepted by http://127.0.0.1:" in tried.stdout
+    assert "✓ Campfire source demo-campfire" in tried.stdout and "All is well" in tried.stdout
     assert "runs already" in again.stdout
     assert "/#login=" in again.stdout
     assert shown.returncode == 0, shown.stdout
