@@ -11,7 +11,7 @@ MAX_TEXT_BYTES = 48 * 1024
 # Of the lines as JSON: escapes count here, and the rest of the frame needs room.
 MAX_JSON_BYTES = 60 * 1024
 
-MEMORY_LINES = 4_000
+MEMORY_LINES = 2_000
 MEMORY_BYTES = 1024 * 1024
 
 
