@@ -116,10 +116,11 @@ _DROP_OLDER = text(f"""
     returning {COLUMNS}
 """)  # noqa: S608
 
-# The chats of a bot, or of all, that are answered just now: of few rows, all of turns_open.
+# The chats of a bot, or of all, that are answered just now, then those that are parked: of few rows, all of turns_open.
 _RUNNING_CHATS = text(f"""
     select room_id, bot_id from turns
-    where {_OPEN} and status = 'running' and bot_id = coalesce(:bot_id, bot_id) limit :limit
+    where {_OPEN} and status in ('running', 'parked') and bot_id = coalesce(:bot_id, bot_id)
+    order by status = 'parked' limit :limit
 """)  # noqa: S608
 
 # The chats of a partition that have something to do, by turns_open.
@@ -191,7 +192,7 @@ async def drop_older(tx: Transaction, partition: int, room_id: str, bot_id: str)
 
 
 async def running_chats(tx: Transaction, bot_id: str | None, limit: int) -> Sequence[tuple[str, str]]:
-    """The rooms, each with its bot, in which a bot, or any, is answering."""
+    """The rooms, each with its bot, in which a bot, or any, is answering or waits to be allowed something."""
     rows = await tx.execute(_RUNNING_CHATS, {"bot_id": bot_id, "limit": limit})
     return [(row.room_id, row.bot_id) for row in rows]
 

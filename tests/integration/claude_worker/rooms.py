@@ -17,6 +17,7 @@ import psycopg
 from cli.local.ports import free_port
 from shared.bus.tail import StreamEvent
 from shared.messages import encode_command, new_id, spec_of
+from shared.messages.envelope import Trust
 from standins.messages_api import MessagesAPI
 from tests.integration.bus.clients import Clients
 from tests.waiting import eventually_async
@@ -87,13 +88,15 @@ class Rooms:
         self.processes.remove(process)
         return process.wait(30)
 
-    async def ask(self, name: str, /, *, by: str = "ada", hops: int = 0, **data: Any) -> dict[str, Any]:
+    async def ask(
+        self, name: str, /, *, by: str = "ada", hops: int = 0, trust: Trust = "trusted", **data: Any
+    ) -> dict[str, Any]:
         """The result of a command, or its error."""
         spec, message_id = spec_of(name), data.pop("message_id", None) or new_id()
         if spec.reads:
             result: dict[str, Any] = (await self._rpc.query(name, data, sender=by)).value()
             return result
-        body = encode_command(name, data, message_id=message_id, sender_agent_id=by, hops=hops)
+        body = encode_command(name, data, message_id=message_id, sender_agent_id=by, hops=hops, trust=trust)
         reply = orjson.loads(await self._rpc.request(spec, body, message_id=message_id, wait=40))
         return dict(reply["result"] if reply["ok"] else reply["error"])
 

@@ -37,3 +37,24 @@ def test_there_are_none_where_there_is_no_file(tmp_path: Path) -> None:
 def test_a_mistake_is_named_with_its_place(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(BotsError, match=said):
         load(declared(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("allowed_tools = ['store_memory', 'stroe']", r"\[bots.helper\]: allowed_tools: there is no command 'stroe'"),
+        ("untrusted_tools = ['run_turns']", r"untrusted_tools: there is no command 'run_turns'"),
+        ("allowed_tools = ['switch_bot']", r"allowed_tools: switch_bot is for admins: it can only stand in ask_tools"),
+        ("ask_tools = ['approve']", r"ask_tools: approve can't be a tool: no bot may decide what bots may do"),
+        ("ask_tools = ['batch']", r"ask_tools: batch can't be a tool: it would run commands that are not listed"),
+    ],
+    ids=["unknown", "private", "admin", "decides", "batch"],
+)
+def test_what_can_not_be_a_tool_is_named_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(BotsError, match=said):
+        load(declared(tmp_path, f"[bots.helper]\n{text}"))
+
+
+def test_what_is_for_admins_can_be_asked_for(tmp_path: Path) -> None:
+    (bot,) = load(declared(tmp_path, "[bots.helper]\nask_tools = ['switch_bot']")).values()
+    assert bot.rights.offered == ("switch_bot",)
