@@ -67,9 +67,14 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
         housekeeping = Housekeeping(pool, database)
 
         def status() -> dict[str, Any]:
-            return {**pool.status(), **housekeeping.status(), "obstacle": obstacle and obstacle.reason}
+            return {
+                "pid": os.getpid(),
+                **pool.status(),
+                **housekeeping.status(),
+                "obstacle": obstacle and obstacle.reason,
+            }
 
-        shop = Workshop(bots, pool, local, database, context.publisher, obstacle)
+        shop = Workshop(bots, pool, local, database, context.publisher, obstacle, poster)
         partitions = Partitions(
             shop,
             new_id(),

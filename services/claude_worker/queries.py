@@ -15,7 +15,7 @@ from shared.messages import Command
 from shared.messages.chat import ChatStats, ListApprovals, ListTurns
 from shared.pages import cursor_after, page_of, sort_key
 
-_SUMMED = ("clients", "busy", "idle", "waiting", "max_clients")
+_SUMMED = ("clients", "busy", "idle", "connecting", "waiting", "max_clients", "memory_mb", "orphans")
 
 
 def chat_stats(bots: Mapping[str, Bot]) -> QueryHandler:
@@ -63,7 +63,7 @@ def _budget(bot: Bot, whole: dict[str, Any] | None, here: dict[str, Any] | None)
 
 async def _pool_and_queue(tx: Transaction, data: ChatStats) -> dict[str, Any]:
     workers = await registry.find_statuses(tx)
-    pool: dict[str, Any] = {name: sum(worker.get(name, 0) for worker in workers) for name in _SUMMED}
+    pool: dict[str, Any] = {name: round(sum(worker.get(name, 0) for worker in workers), 1) for name in _SUMMED}
     for counts in ("answers", "closed"):
         pool[counts] = dict(sum((Counter(worker.get(counts, {})) for worker in workers), Counter()))
     answers = sum(pool["answers"].values())
