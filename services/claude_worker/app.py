@@ -1,6 +1,7 @@
 """The composition of the Claude worker: builds everything, decides nothing."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,7 +75,7 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
                 "obstacle": obstacle and obstacle.reason,
             }
 
-        shop = Workshop(bots, pool, local, database, context.publisher, obstacle, poster)
+        shop = Workshop(bots, pool, local, database, context.publisher, obstacle)
         partitions = Partitions(
             shop,
             new_id(),
