@@ -11,6 +11,7 @@ import typer
 
 from cli import (
     agent,
+    approvals,
     audit,
     bots,
     chat,
@@ -43,7 +44,7 @@ app = typer.Typer(
 for module in (machine, send, tail, chat, search, audit, transfer):
     app.add_typer(module.app)
 # Commands under the name of their area: `switchyard sessions ls`.
-for area in (sessions, sidebars, tasks, agent, bots, memories, dead_letters, keys):
+for area in (sessions, sidebars, tasks, agent, bots, approvals, memories, dead_letters, keys):
     app.add_typer(area.app, rich_help_panel="What it keeps")
 
 

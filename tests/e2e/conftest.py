@@ -13,6 +13,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from cli.local.environment import ROOT
 from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
@@ -20,6 +21,16 @@ from standins.messages_api import MessagesAPI
 from tests.conftest import copy_of, running_stack, vhost_of
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+
+# Beside the bots that come with the project: one with tools.
+BOTS = """
+[bots.clerk]
+system_prompt = "You are a test."
+allowed_tools = ["store_memory"]
+ask_tools = ["chat_stats"]
+approvers = ["Grace"]
+idle_minutes = 0.05
+"""
 
 
 class Doors:
@@ -122,8 +133,11 @@ def stack(
 
     It may call back to 127.0.0.1; its bots ask a stand-in of the Messages API.
     """
+    config = tmp_path_factory.mktemp("config") / "switchyard.toml"
+    config.write_text((ROOT / "switchyard.toml").read_text() + BOTS)
     with MessagesAPI() as api:
         settings = {
+            "SWITCHYARD_CONFIG": str(config),
             "SWITCHYARD_CALLBACK_ALLOW": "127.0.0.1",
             "ANTHROPIC_BASE_URL": api.url,
             "ANTHROPIC_API_KEY": "sk-stand-in",

@@ -9,17 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.messages import COMMANDS
+from tests.waiting import eventually
 
 Data = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the preparation; `remembers` names what to keep of its result: name → path in the result."""
+    """A command of the preparation; `remembers` names what to keep of its result: name → path in the result.
+
+    It is run until the list `until` of its result is not empty.
+    """
 
     command: str
     data: Data
     remembers: Mapping[str, str] = field(default_factory=dict)
+    until: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ LEASE = {"task_id": "$task", "lease_token": "$lease"}
 ROOM = {"room_id": "$own", "bot_id": "assistant"}
 # Nobody waits for an answer: no client is started for it.
 HELLO = {**ROOM, "user_name": "assistant", "text": "hello"}
+# A tool that `clerk`, the bot that these tests declare, has to be allowed to use.
+WANTED = (
+    Step("chat_message", {"room_id": "$own", "bot_id": "clerk", "user_name": "ada", "text": "[[tool chat_stats {}]]"}),
+    Step("list_approvals", {"room_id": "$own"}, {"$approval": "approvals.0.approval_id"}, until="approvals"),
+)
 COPY = Step("create_session", {"session_id": "$copy"})
 ASIDE = Step(
     "spawn_sidebar",
@@ -152,6 +162,9 @@ SCENARIOS: dict[str, Scenario] = {
     "chat_stats": Scenario(finds=("workers",)),
     "list_turns": Scenario((Step("chat_message", HELLO),), ROOM, finds=("turns",)),
     # What admins do
+    "list_approvals": Scenario(data={"status": "pending"}),
+    "approve": Scenario(WANTED, {"approval_id": "$approval", "note": "go ahead"}),
+    "deny": Scenario(WANTED, {"approval_id": "$approval", "note": "not on a Friday"}),
     "switch_bot": Scenario(data={"bot_id": "assistant", "on": True}),
     "import_session": Scenario(),
     "import_records": Scenario(
@@ -188,7 +201,7 @@ class Stage:
     def prepare(self, run: Callable[[str, Data], Data]) -> Data:
         """Run the steps before the command; returns the command's data."""
         for step in self.scenario.before:
-            result = run(step.command, self.filled(step.data))
+            result = self._run(step, run)
             for name, path in step.remembers.items():
                 self.known[name] = _at(result, path)
         data = self.scenario.data
@@ -198,6 +211,17 @@ class Stage:
                 data["session_id"] = "$session"
         filled: Data = self.filled(data)
         return filled
+
+    def _run(self, step: Step, run: Callable[[str, Data], Data]) -> Data:
+        result: Data = {}
+
+        def look() -> bool:
+            nonlocal result
+            result = run(step.command, self.filled(step.data))
+            return step.until is None or bool(result[step.until])
+
+        eventually(look, 40, because=f"something in {step.until} of {step.command}")
+        return result
 
     def filled(self, value: Any) -> Any:
         """The value with everything known in place of its `$name`."""
