@@ -5,7 +5,7 @@ from typing import Any
 
 from services.task_worker import runs
 from services.task_worker.runs import moment_of
-from services.task_worker.store import controls, extractions, output, run_reading
+from services.task_worker.store import controls, extractions, output, run_reading, sessions
 from services.task_worker.store import runs as store
 from services.task_worker.store.searching import Wanted
 from shared.bus.queries import QueryHandler
@@ -21,7 +21,9 @@ from shared.messages.runs_reading import (
     GetRun,
     ListRuns,
     QueryExtractions,
+    QuerySessions,
     RunHistory,
+    SessionRuns,
 )
 from shared.pages import cursor_after, page_of, sort_key
 
@@ -125,6 +127,27 @@ async def agent_stats(tx: Transaction, command: Command) -> dict[str, Any]:
     return {"stats": stats}
 
 
+async def query_sessions(tx: Transaction, command: Command) -> dict[str, Any]:
+    """A page of sessions with their runs; a short or empty one may have a `next`, when an agent was asked for."""
+    data: QuerySessions = command.data
+    since, until = _moment(data.since, "since"), _moment(data.until, "until")
+    after = sort_key(data.cursor, datetime, str)
+    if data.agent_name is None:
+        found = await sessions.list_sessions(tx, data.status, since, until, after, data.limit + 1)
+        page, last = page_of(found, data.limit)
+        next_page = cursor_after(last.last_activity, last.session_id) if last is not None else None
+    else:
+        placed, edge = await sessions.search_sessions(
+            tx, data.agent_name, data.status, since, until, after, data.limit + 1
+        )
+        placed, last_placed = page_of(placed, data.limit)
+        page, end = [session for session, _ in placed], last_placed[1] if last_placed is not None else edge
+        next_page = cursor_after(*end) if end else None
+    by_session = await sessions.latest_runs(tx, [session.session_id for session in page], data.agent_name)
+    told = [SessionRuns.trusted({**each.__dict__, "runs": by_session.get(each.session_id, [])}) for each in page]
+    return {"sessions": told, "next": next_page}
+
+
 async def _find(tx: Transaction, run_id: str, session_id: str | None) -> Run:
     run = await store.find_run(tx, run_id)
     if run is None or session_id not in (None, run.session_id):
@@ -137,5 +160,14 @@ def _moment(text: str | None, field: str) -> datetime | None:
 
 
 QUERIES: dict[str, QueryHandler] = {
-    query.__name__: query for query in (list_runs, get_run, get_output, query_extractions, get_code_block, agent_stats)
+    query.__name__: query
+    for query in (
+        list_runs,
+        get_run,
+        get_output,
+        query_extractions,
+        get_code_block,
+        agent_stats,
+        query_sessions,
+    )
 }

@@ -1,5 +1,7 @@
 """What the task worker is told from outside, beside what every service is."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 
 from shared.settings import Settings
@@ -22,11 +24,17 @@ class TaskWorkerSettings(Settings):
         gt=0,
         description="lines of output a second that the runner of an agent's run is asked to keep to",
     )
-    output_days: float = Field(
+    keep_output_days: float = Field(
         30,
-        alias="SWITCHYARD_OUTPUT_DAYS",
+        alias="SWITCHYARD_KEEP_OUTPUT_DAYS",
         gt=0,
         description="how long agents' output, and what was found in it, is kept",
+    )
+
+    config: Path = Field(
+        Path("switchyard.toml"),
+        alias="SWITCHYARD_CONFIG",
+        description="the file with the patterns of one's own that output is searched for",
     )
 
     callback_secret: SecretStr = Field(

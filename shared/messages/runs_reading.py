@@ -82,7 +82,7 @@ class CodeBlock(Model):
 
 
 class SessionRuns(Session):
-    """A session with its latest runs, up to 50, the newest first."""
+    """A session with its latest runs, up to 20, the newest first; of the agent that was asked for, if one was."""
 
     runs: list[Run]
 
@@ -216,7 +216,7 @@ class AgentStats(CommandData):
 
 
 @command(
-    "session",
+    "agent",
     result={"sessions": list[SessionRuns], "next": str | None},
     reads=True,
     example={"agent_name": "claude_code", "status": "active", "limit": 20},

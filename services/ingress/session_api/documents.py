@@ -24,6 +24,13 @@ def _part(model: type[Model]) -> dict[str, Any]:
     return {"type": "object", "properties": members, "required": list(members)}
 
 
+def respelled(model: type[Model]) -> dict[str, Any]:
+    """A noun that stands within another, in camelCase."""
+    schema = model.model_json_schema()
+    members = {camel(name): member for name, member in schema["properties"].items()}
+    return {"type": "object", "description": schema["description"], "properties": members, "required": list(members)}
+
+
 ETAG: dict[str, Any] = {"ETag": {"description": "the version of the state", "schema": {"type": "string"}}}
 _STATE: dict[str, Any] = {
     "type": "object",

@@ -13,7 +13,10 @@ from shared.spelling import camel, snake
 
 # Results that are one noun, and those that are lists of one.
 _NOUNS = ("session", "action", "response", "goal", "agent", "stats")
-_LISTS = ("sessions", "actions", "responses", "hits")
+_LISTS = ("sessions", "actions", "responses", "hits", "extractions")
+# Nouns, and lists of them, that stand within others.
+_WITHIN = ("usage",)
+_WITHIN_MANY = ("runs",)
 
 
 def command_data(spec: CommandSpec, body: bytes, path: Mapping[str, str], *, rest: str | None = None) -> bytes:
@@ -87,8 +90,19 @@ def _camel_state(text: bytes) -> dict[str, Any]:
     return members
 
 
-def _camel_noun(text: bytes) -> dict[str, JsonText]:
-    return {camel(name): JsonText(value) for name, value in slices(text).items()}
+def _camel_noun(text: bytes) -> dict[str, Any]:
+    return {camel(name): _camel_member(name, value) for name, value in slices(text).items()}
+
+
+def _camel_member(name: str, text: bytes) -> Any:
+    if name in _WITHIN and text.startswith(b"{"):
+        return _camel_noun(text)
+    # In figures `runs` is a number.
+    return (
+        [_camel_noun(item) for item in _items(text)]
+        if name in _WITHIN_MANY and text.startswith(b"[")
+        else JsonText(text)
+    )
 
 
 def _items(text: bytes) -> list[bytes]:

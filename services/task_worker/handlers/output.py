@@ -13,6 +13,8 @@ from shared.messages import Command, rfc3339
 from shared.messages.runs import AgentOutput, OutputLine, Progress, StoredLine
 from shared.messages.runs_events import AgentOutputAdded
 
+MAX_PROMPT = 1_000
+
 
 def agent_output(lines_per_second: float = pacing.LINES_PER_SECOND) -> BatchHandler:
     """The handler of `agent_output`; runners are told to bring no more than so many lines a second."""
@@ -22,6 +24,7 @@ def agent_output(lines_per_second: float = pacing.LINES_PER_SECOND) -> BatchHand
         outputs = await store.lock_outputs(tx, (command.data.run_id for command in commands))
         counts: dict[str, store.Count] = {}
         lines: list[tuple[str, StoredLine]] = []
+        prompting: set[str] = set()
         answers: list[Reply | Rejected | SessionMissing] = []
         for command in commands:
             data: AgentOutput = command.data
@@ -48,13 +51,16 @@ def agent_output(lines_per_second: float = pacing.LINES_PER_SECOND) -> BatchHand
                 )
                 counts[run.run_id] = count
                 lines += [(run.run_id, line) for line in taken]
+                (prompting.add if _is_prompt(taken[-1]) else prompting.discard)(run.run_id)
             answers.append(_reply(run, count, taken))
         if lines:
             await store.add_lines(tx, lines)
             await store.count_lines(tx, list(counts.values()))
-            idle = [run_id for run_id in counts if not outputs[run_id].waits]
+            idle = [run_id for run_id in counts if not outputs[run_id].waits and run_id not in prompting]
             if idle:
                 await store.mark_waiting(tx, sorted(idle))
+            if prompting:
+                await store.mark_waiting(tx, sorted(prompting), urgent=True)
         return answers
 
     return take
@@ -94,6 +100,11 @@ def _masked(lines: list[OutputLine], count: store.Count) -> tuple[list[StoredLin
         )
         for line, before, after in zip(lines, plain, masked, strict=True)
     ], state
+
+
+def _is_prompt(line: StoredLine) -> bool:
+    """Whether a line may be a question that waits for an answer: it has no end yet, and is no piece of a long one."""
+    return line.partial and line.stream != "input" and len(line.text) <= MAX_PROMPT
 
 
 def text_of(base64: str) -> str:

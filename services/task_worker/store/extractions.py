@@ -17,14 +17,16 @@ WAIT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 
 # A run with enough lines to look through, or some that have waited, or one that has ended; taken for a while. Those
-# that have waited longest first; by extraction_states_waiting, all of it: as many as bring output just now.
+# that have waited longest first; by extraction_states_waiting, all of it: as many as bring output just now. Nothing
+# more comes of one that has ended once all its lines are here, or when its runner does not say how many there are.
 _TAKE: LiteralString = """
     with due as (
         select x.run_id from extraction_states as x join agent_runs as r on r.run_id = x.run_id
         where x.since is not null and (x.lease is null or x.lease < statement_timestamp())
             and (
                 %(all)s or x.since <= statement_timestamp() - make_interval(secs => %(wait)s)
-                or r.lines - x.extracted >= %(lines)s or r.ended is not null
+                or r.lines - x.extracted >= %(lines)s
+                or (r.ended is not null and (r.lines > x.extracted or r.lines >= r.lines_given))
             )
         order by x.since limit 1 for update of x skip locked
     )

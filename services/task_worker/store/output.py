@@ -36,10 +36,14 @@ _COUNT: LiteralString = """
     where r.run_id = c.run_id
 """
 
-# Runs with something to be looked through; by the primary key.
+# Runs with something to be looked through, and those where that is a prompt, so that it can't wait; by the primary key.
 _MARK: LiteralString = """
     update extraction_states set since = now()
     where run_id = any (array(select json_array_elements_text(%s))) and since is null
+"""
+_MARK_URGENT: LiteralString = """
+    update extraction_states set since = now() - interval '1 minute'
+    where run_id = any (array(select json_array_elements_text(%s)))
 """
 
 _COLUMNS: LiteralString = "number, stream, text, at, partial, encoding"
@@ -103,9 +107,9 @@ async def count_lines(tx: Transaction, counts: Sequence[Count]) -> None:
     await run(tx, _COUNT, json_rows([count._asdict() for count in counts]))
 
 
-async def mark_waiting(tx: Transaction, run_ids: Sequence[str]) -> None:
-    """There is something in these runs to be looked through."""
-    await run(tx, _MARK, json_rows(list(run_ids)))
+async def mark_waiting(tx: Transaction, run_ids: Sequence[str], *, urgent: bool = False) -> None:
+    """There is something in these runs to be looked through; `urgent`: at once."""
+    await run(tx, _MARK_URGENT if urgent else _MARK, json_rows(list(run_ids)))
 
 
 async def page_of_lines(tx: Transaction, run_id: str, after: int, limit: int) -> list[StoredLine]:

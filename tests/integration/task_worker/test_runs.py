@@ -267,3 +267,30 @@ def test_the_figures_of_an_agent(worker):
     assert stats["mean_duration_s"] > 0 and stats["p95_duration_s"] >= stats["median_duration_s"]
     nobody = worker.ask("agent_stats", agent_name="nobody")["stats"]
     assert (nobody["runs"], nobody["success_rate"], nobody["mean_duration_s"]) == (0, None, None)
+
+
+def test_sessions_are_found_with_their_runs(worker):
+    worker.sql("insert into sessions (id) values ('s3')")
+    first, second, other = Runner(worker), Runner(worker), Runner(worker, agent_name="claude_code", session_id="s2")
+    last = Runner(worker, session_id="s2")
+
+    def found(**asked: Any) -> list[tuple[str, list[str]]]:
+        sessions, cursor = [], {}
+        while True:
+            page = worker.ask("query_sessions", limit=1, **asked, **cursor)
+            sessions += [(each["session_id"], [run["run_id"] for run in each["runs"]]) for each in page["sessions"]]
+            if page["next"] is None:
+                return sessions
+            cursor = {"cursor": page["next"]}
+
+    in_s1, in_s2 = ("s1", [second.run_id, first.run_id]), ("s2", [last.run_id, other.run_id])
+    assert sorted(found()) == [in_s1, in_s2, ("s3", [])]
+    assert found(agent_name="codex") == [("s2", [last.run_id]), in_s1]
+    assert found(agent_name="claude_code") == [("s2", [other.run_id])]
+    assert found(agent_name="codex", until=last.begun["started"]) == [in_s1]
+    assert found(agent_name="codex", since=last.begun["started"]) == [("s2", [last.run_id])]
+    assert found(agent_name="nobody") == []
+    worker.sql("update sessions set status = 'completed' where id = 's1'")
+    assert found(status="completed") == [in_s1]
+    assert found(agent_name="codex", status="active") == [("s2", [last.run_id])]
+    assert found(status="completed", until="2020-01-01T00:00:00Z") == []

@@ -71,7 +71,8 @@ async def test_a_write_wants_a_key_that_may_publish(doors: Doors, method: str, p
     assert await doors.kept() == []
 
 
-@pytest.mark.parametrize("path", ["/api/actions/s1", "/api/actions/a/b", "/api/state/s1"])
+@pytest.mark.parametrize("path", ["/api/actions/s1", "/api/actions/a/b", "/api/state/s1", "/api/query/extractions",
+    "/api/query/sessions", "/api/query/stats/agent/codex", "/api/query/stats/agent/a/b"])  # fmt: skip
 async def test_a_read_asks_the_worker_and_wants_a_key(doors: Doors, path: str) -> None:
     assert (await doors.send("GET", path)).status == 401
     assert (await doors.send("GET", path, headers=WITH_KEY)).status == 503
@@ -139,4 +140,11 @@ async def test_a_delivery_is_told_again_by_who_may_publish(doors: Doors) -> None
     "q=x&session_id=", "q=x&sessionId=a&session_id=a"])  # fmt: skip
 async def test_a_search_that_asks_wrongly_is_refused_as_a_problem(doors: Doors, query: str) -> None:
     got = await doors.send("GET", "/api/search", b"", WITH_KEY, query=query)
+    assert (got.status, got.json()["code"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("query", ["risk=none", "limit=0", "type=", "session=a&sessionId=b", "agent=a&agent=b", "run=x",
+    "since=yesterday"])  # fmt: skip
+async def test_a_query_that_asks_wrongly_is_refused_as_a_problem(doors: Doors, query: str) -> None:
+    got = await doors.send("GET", "/api/query/extractions", b"", WITH_KEY, query=query)
     assert (got.status, got.json()["code"]) == (422, "invalid")

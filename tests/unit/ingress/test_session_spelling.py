@@ -208,3 +208,14 @@ STATE, GOALS = "/api/state/{session_id:path}", "/api/state/{session_id:path}/goa
 )
 def test_a_slash_sent_in_an_id_belongs_to_it(template: str, sent: str, decoded: str, found: Any) -> None:
     assert matched(template, sent, decoded) == found
+
+
+def test_the_runs_of_a_session_are_respelled_and_what_a_run_brought_is_not() -> None:
+    run = b'{"run_id":"r","usage":{"cost_usd":1},"result":{"a_b":1e2}}'
+    respelled = b'{"runId":"r","usage":{"costUsd":1},"result":{"a_b":1e2}}'
+    assert camel_result(b'{"sessions":[{"session_id":"s","runs":[%b]}]}' % run) == (
+        b'{"sessions":[{"sessionId":"s","runs":[%b]}]}' % respelled
+    )
+    assert b'"byState":{"waiting_input":1},"runs":4' in camel_result(
+        b'{"stats":{"by_state":{"waiting_input":1},"runs":4}}'
+    )
