@@ -16,6 +16,8 @@ from shared.errors import SwitchyardError
 
 # The purpose: where the answer to what somebody said in a room goes.
 REPLY_TO = "chat reply_to"
+# What stands before one that leads to a callback: its sender is told of every end, not of answers alone.
+CALLBACK = "callback:"
 # What a sealed text begins with: another way of sealing will have another.
 _MARK = "s1."
 _NONCE_BYTES = 12

@@ -14,7 +14,8 @@ def upgrade() -> None:
             add column part smallint not null default 0,
             add column unsure boolean not null default false,
             add column message_ref text,
-            add column ended timestamptz
+            add column ended timestamptz,
+            add column ends boolean not null default false
     """)
     op.execute("drop index chat_posts_waiting")
     op.execute("""
@@ -22,6 +23,11 @@ def upgrade() -> None:
     """)
     op.execute("""
         create index chat_posts_last on chat_posts (room_id, bot_id, post_id) where message_ref is not null
+    """)
+    op.execute("alter table turns add column called_back boolean not null default false")
+    op.execute("""
+        create index turns_to_call_back on turns (partition)
+        where reply_to like 'callback:%' and status in ('dropped', 'merged') and not called_back
     """)
     op.execute("""
         create table chat_drafts (
@@ -34,9 +40,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("drop table chat_drafts")
+    op.execute("drop index turns_to_call_back")
+    op.execute("alter table turns drop column called_back")
     op.execute("drop index chat_posts_last")
     op.execute("drop index chat_posts_waiting")
     op.execute("create index chat_posts_waiting on chat_posts (partition, post_id) where status = 'waiting'")
     op.execute("""
-        alter table chat_posts drop column ended, drop column message_ref, drop column unsure, drop column part
+        alter table chat_posts drop column ends, drop column ended, drop column message_ref, drop column unsure, drop column part
     """)

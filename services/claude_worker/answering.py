@@ -16,6 +16,8 @@ from services.claude_worker.handlers.starting import Started
 from services.claude_worker.metrics import counting
 from services.claude_worker.orders import order
 from services.claude_worker.pool import Key, Pool
+from services.claude_worker.posting import Poster
+from services.claude_worker.posting_growing import both
 from services.claude_worker.store import turns, usage
 from services.claude_worker.store.registry import Fenced, Ownership
 from services.claude_worker.tools_errand import Errand
@@ -46,6 +48,7 @@ class Workshop:
     publisher: Publisher
     # Why nothing can be answered at all.
     obstacle: Failure | None
+    poster: Poster
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ class Answering:
             return Outcome(end.model_copy(update={"answer": obstacle.told, "reason": obstacle.reason}))
         began = time.monotonic()
         deltas = Deltas(self._shop.publisher, held) if bot.stream else None
+        growing = self._shop.poster.grow(self._ownership, held) if bot.edit_while_streaming else None
+        hear = both(deltas.add if deltas else None, growing.add if growing else None)
         session, goes_on = self._started.claude_session, self._started.goes_on
         errand = Errand(held, *(goes_on or ()))
         client = None
@@ -132,7 +137,7 @@ class Answering:
             self._may_go_on()
             client.tools.begin(errand)
             said = None if goes_on else prompt_of(held.turn, bot)
-            answer = await client.ask(held.turn.turn_id, said, deltas.add if deltas else None, deadline=bot.deadline_s)
+            answer = await client.ask(held.turn.turn_id, said, hear, deadline=bot.deadline_s)
         except AttemptFailed as failed:
             return self._after_failure(end, failed, session)
         finally:
@@ -140,6 +145,8 @@ class Answering:
                 client.tools.end()
             if deltas is not None:
                 deltas.close()
+            if growing is not None:
+                growing.close()
         asks = answer.deferred
         done = {
             "status": "parked" if asks else "answered",

@@ -37,7 +37,7 @@ def options(
         cli_path=cli.path,
         env=cli.environment(home),
         verbatim_prompts=True,
-        include_partial_messages=bot.stream,
+        include_partial_messages=bot.stream or bot.edit_while_streaming,
         session_store=transcript,  # type: ignore[arg-type]
         session_id=None if resumes else session,
         resume=session if resumes else None,

@@ -13,16 +13,18 @@ from typing import Any
 import orjson
 
 from services.claude_worker.posting_campfire import DEADLINE_SECONDS, Campfire, Posted
+from services.claude_worker.posting_growing import Growing, Servers, Way
 from services.claude_worker.posting_text import pieces, to_html
 from services.claude_worker.store import posts, registry
 from services.claude_worker.store.posts import Post
 from services.claude_worker.store.registry import Fenced, Ownership
+from services.claude_worker.turns import Held
 from shared.bus.callbacks import CallbackOwed, kept
 from shared.bus.handled import keep_callbacks
 from shared.database import Database, Transaction, is_transient
 from shared.logs import get_logger
 from shared.messages import Command
-from shared.sealing import NotSealedHere, Seal, reply_about
+from shared.sealing import CALLBACK, NotSealedHere, Seal, reply_about
 
 # How often it looks for what others owe.
 LOOK_SECONDS = 1.0
@@ -48,6 +50,7 @@ class Poster:
         self._database = database
         self._seal = seal
         self._campfire = campfire
+        self._servers = Servers(database, campfire)
         self._owned = owned
         self._owed = asyncio.Event()
         self._under_way: dict[Chat, asyncio.Task[None]] = {}
@@ -60,6 +63,17 @@ class Poster:
         """A turn that ends is what rooms are told most; the rest is found by looking."""
         if command.spec.name == "finish_turn":
             self.poke()
+
+    def grow(self, ownership: Ownership, held: Held) -> Growing | None:
+        """A message that grows while this turn is answered; None where there can't be one."""
+        turn = held.turn
+        try:
+            note = self._opened(held.reply_to or "", turn.room_id, turn.bot_id)
+            if note["to"] != "campfire":
+                return None
+            return self._servers.grow(ownership, held, Way(note["url"], note.get("after")))
+        except (NotSealedHere, orjson.JSONDecodeError, KeyError, TypeError):
+            return None
 
     async def run(self) -> None:
         """Post until cancelled."""
@@ -83,12 +97,21 @@ class Poster:
             await self._campfire.close()
             await self._database.close()
 
+    def _opened(self, reply_to: str, room_id: str, bot_id: str) -> dict[str, Any]:
+        if self._seal is None:
+            raise NotSealedHere("there is no SWITCHYARD_SECRET")
+        note: dict[str, Any] = orjson.loads(
+            self._seal.open(reply_to.removeprefix(CALLBACK), reply_about(room_id, bot_id))
+        )
+        return note
+
     async def _look(self) -> None:
         owned = dict(self._owned())
         if not owned:
             return
         try:
-            async with self._database.reading() as tx:
+            async with self._database.transaction() as tx:
+                await posts.owe_ends(tx, sorted(owned))
                 due = await posts.next_posts(tx, sorted(owned))
         except Exception as error:
             if not is_transient(error):
@@ -121,9 +144,8 @@ class Poster:
 
     async def _deliver(self, post: Post, ownership: Ownership) -> None:
         """Do what can be done now for a post."""
-        assert self._seal is not None
         try:
-            note = orjson.loads(self._seal.open(post.reply_to, reply_about(post.room_id, post.bot_id)))
+            note = self._opened(post.reply_to, post.room_id, post.bot_id)
             where, url = note["to"], note["url"]
         except (NotSealedHere, orjson.JSONDecodeError, KeyError, TypeError) as error:
             reason = f"nobody knows where it goes: {error}"
@@ -133,7 +155,7 @@ class Poster:
         if where == "callback":
             await self._owe_callback(post, ownership, url, note["message_id"])
         else:
-            await self._post(post, ownership, url, note.get("after"))
+            await self._post(post, ownership, Way(url, note.get("after")))
 
     async def _owe_callback(self, post: Post, ownership: Ownership, url: str, message_id: str) -> None:
         """Leave it to who sends callbacks, once."""
@@ -142,14 +164,14 @@ class Poster:
             if not await posts.begin_attempt(tx, post, ATTEMPT_SECONDS):
                 return
             turn = (await posts.turn_of(tx, post)).turn
-            is_end = turn.status in ("answered", "failed") and turn.answer == post.text
+            is_end = post.ends or (turn.status in ("answered", "failed") and turn.answer == post.text)
             kind = f"chat_{turn.status}" if is_end else "chat_notice"
             data = {"message_id": message_id, "text": post.text, "turn": turn}
             await keep_callbacks(tx, [kept(CallbackOwed(url, kind, data), message_id)])
             await posts.save_attempt(tx, post, status="sent", part=1)
         _tell(post, "sent", None)
 
-    async def _post(self, post: Post, ownership: Ownership, url: str, after: str | None) -> None:
+    async def _post(self, post: Post, ownership: Ownership, way: Way) -> None:
         parts = pieces(post.text)
         if not parts:
             await self._save(post, status="given_up", error="it is blank")
@@ -157,10 +179,10 @@ class Poster:
         while post.part < len(parts):
             html = to_html(parts[post.part])
             is_last = post.part + 1 == len(parts)
-            async with self._campfire.turn_at(url):
-                posted = await self._found(post, url, after, html) if post.unsure else None
-                if posted is None:
-                    posted = await self._attempt(post, ownership, url, html)
+            async with self._campfire.turn_at(way.url):
+                # The attempt before may have brought it into the room after all.
+                found = await self._find(post, way, html) if post.unsure else None
+                posted = Posted("sent", found) if found else await self._attempt(post, ownership, way, html)
             if posted is None:
                 return
             if posted.what != "sent":
@@ -172,37 +194,41 @@ class Poster:
         if parts:
             _tell(post, "sent", None)
 
-    async def _attempt(self, post: Post, ownership: Ownership, url: str, html: str) -> Posted | None:
+    async def _attempt(self, post: Post, ownership: Ownership, way: Way, html: str) -> Posted | None:
         """Post one message; None when it is no longer to be posted. Raises `Fenced`."""
+        if post.part == 0:
+            await self._servers.settled(post.turn_id)
         async with self._database.transaction() as tx:
             await registry.hold(tx, ownership)
-            draft = await self._draft(tx, post) if post.part == 0 else None
-            if not await posts.begin_attempt(tx, post, ATTEMPT_SECONDS + DEADLINE_SECONDS * (draft is not None)):
+            has_grown, draft = await self._draft(tx, post) if post.part == 0 else (False, None)
+            if not await posts.begin_attempt(tx, post, ATTEMPT_SECONDS + 2 * DEADLINE_SECONDS * has_grown):
                 return None
+        if has_grown and draft is None:
+            # Whoever has posted it was killed before he could say which one it is.
+            draft = await self._find(post, way, None)
         if draft is not None:
-            posted = await self._campfire.edit(url, draft, html)
+            posted = await self._campfire.edit(way.url, draft, html)
             if posted.what == "sent":
                 return Posted("sent", draft)
             if posted.what == "again":
                 return posted
             # It can't be changed, or is gone.
-        return await self._campfire.post(url, html)
+        return await self._campfire.post(way.url, html)
 
-    async def _draft(self, tx: Transaction, post: Post) -> str | None:
-        """The message that has grown while this was being answered, if there is one."""
-        _, draft = await posts.find_draft(tx, post.turn_id)
-        if draft is None:
-            return None
+    async def _draft(self, tx: Transaction, post: Post) -> tuple[bool, str | None]:
+        """Whether a message has grown, or may have, while this was being answered; and which, if that is known."""
+        has_grown, draft = await posts.find_draft(tx, post.turn_id)
+        if not has_grown:
+            return False, None
         turn = (await posts.turn_of(tx, post)).turn
-        return draft if turn.status in ("answered", "failed") and turn.answer == post.text else None
+        return (True, draft) if turn.status in ("answered", "failed") and turn.answer == post.text else (False, None)
 
-    async def _found(self, post: Post, url: str, after: str | None, html: str) -> Posted | None:
-        """The message, if an attempt whose end nobody knows has brought it into the room after all."""
+    async def _find(self, post: Post, way: Way, html: str | None) -> str | None:
+        """The first message of the bot, after all that is known of, that reads like this; None: like anything."""
         async with self._database.reading() as tx:
             last = await posts.last_ref(tx, post)
-        known = [int(each) for each in (after, last) if each and each.isdigit()]
-        ref = await self._campfire.find(url, str(max(known)) if known else None, html)
-        return None if ref is None else Posted("sent", ref)
+        known = [int(each) for each in (way.after, last) if each and each.isdigit()]
+        return await self._campfire.find(way.url, str(max(known)) if known else None, html)
 
     async def _after_failure(self, post: Post, posted: Posted) -> None:
         wait = max(backoff(post.attempts + 1), posted.wait)

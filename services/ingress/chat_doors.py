@@ -16,7 +16,7 @@ from shared.logs import get_logger
 from shared.messages import encode
 from shared.messages.chat import ChatMessage, Name, Said
 from shared.messages.envelope import MAX_HOPS, Id, Label, Model, delivery_message_id, invalid_fields
-from shared.sealing import REPLY_TO, Seal, reply_about
+from shared.sealing import CALLBACK, REPLY_TO, Seal, reply_about
 from shared.targets import Allowed, target_of
 
 # A bot that answers a bot has come a way that nobody has counted.
@@ -110,7 +110,7 @@ class ChatDoors:
                 "url": form.callback_url,
                 "message_id": delivery_message_id(source.name, delivery_id),
             }
-            reply_to = self._seal.close(encode(note).decode(), reply_about(room_id, bot_id))
+            reply_to = CALLBACK + self._seal.close(encode(note).decode(), reply_about(room_id, bot_id))
         said = form.model_dump(include={"user_name", "user_id", "room_name", "text"})
         said |= {"room_id": room_id, "bot_id": bot_id, "reply_to": reply_to}
         try:

@@ -26,6 +26,7 @@ class Post(NamedTuple):
     attempts: int
     part: int
     unsure: bool
+    ends: bool
     age_s: float
 
 
@@ -34,11 +35,25 @@ _OWE = text("""
     values (:turn_id, :room_id, :bot_id, :partition, :reply_to, :text)
 """)
 
+# That turns were dropped, or merged into another, is owed to those who are called back, once; by turns_to_call_back.
+_OWE_ENDS = text("""
+    with ended as (
+        update turns set called_back = true
+        where partition = any (:partitions)
+            and reply_to like 'callback:%' and status in ('dropped', 'merged') and not called_back
+        returning turn_id, room_id, bot_id, partition, reply_to, merged_into, queued
+    )
+    insert into chat_posts (turn_id, room_id, bot_id, partition, reply_to, text, ends)
+    select ended.turn_id, ended.room_id, ended.bot_id, ended.partition, ended.reply_to,
+        coalesce((select answer from turns as other where other.turn_id = ended.merged_into), ''), true
+    from ended order by ended.queued
+""")
+
 # What each chat of these partitions is to be told next, where that is due; by chat_posts_waiting.
 _NEXT = text("""
     select * from (
         select distinct on (partition, room_id, bot_id)
-            post_id, turn_id, room_id, bot_id, partition, reply_to, text, attempts, part, unsure,
+            post_id, turn_id, room_id, bot_id, partition, reply_to, text, attempts, part, unsure, ends,
             extract(epoch from now() - created)::float8 as age_s, due
         from chat_posts
         where status = 'waiting' and partition = any (:partitions)
@@ -95,6 +110,11 @@ async def owe_post(tx: Transaction, held: Held, text: str) -> None:
         turn = held.turn
         place = {"turn_id": turn.turn_id, "room_id": turn.room_id, "bot_id": turn.bot_id, "partition": held.partition}
         await tx.execute(_OWE, {**place, "reply_to": held.reply_to, "text": text})
+
+
+async def owe_ends(tx: Transaction, partitions: Sequence[int]) -> None:
+    """Owe it to those who are called back that what they have said was dropped, or merged into another turn."""
+    await tx.execute(_OWE_ENDS, {"partitions": list(partitions)})
 
 
 async def next_posts(tx: Transaction, partitions: Sequence[int]) -> list[Post]:

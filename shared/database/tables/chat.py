@@ -77,6 +77,8 @@ turns = Table(
     Column("path", Text, nullable=True),
     Column("reason", Text, nullable=True),
     Column("merged_into", Text, nullable=True),
+    # Whether its sender was told that it was dropped or merged, if he is to be called back.
+    Column("called_back", Boolean, nullable=False, server_default=text("false")),
     # Whether the room was told that the bot is busy.
     Column("busy_told", Boolean, nullable=False, server_default=text("false")),
     Column("input_tokens", BigInteger, nullable=False, server_default=_NONE),
@@ -104,6 +106,12 @@ turns = Table(
         postgresql_where=text("status in ('queued', 'running', 'parked')"),
     ),
     Index("turns_newest", text("queued desc"), text("turn_id desc")),
+    # Those whose senders are still to be told that there will be no answer.
+    Index(
+        "turns_to_call_back",
+        "partition",
+        postgresql_where=text("reply_to like 'callback:%' and status in ('dropped', 'merged') and not called_back"),
+    ),
     postgresql_with={"fillfactor": "80"},
 )
 
@@ -216,6 +224,8 @@ chat_posts = Table(
     # The last of them, by the chat server's own number.
     Column("message_ref", Text, nullable=True),
     moment("ended", default=False),
+    # Whether it says that the turn was dropped, or merged into another; only those are told so who are called back.
+    Column("ends", Boolean, nullable=False, server_default=text("false")),
     ForeignKeyConstraint(["turn_id"], ["turns.turn_id"], ondelete="CASCADE"),
     CheckConstraint("status in ('waiting', 'sent', 'given_up')", name="chat_posts_status"),
     # What the owner of a partition has to send.

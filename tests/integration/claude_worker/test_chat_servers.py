@@ -126,6 +126,38 @@ def test_a_long_answer_comes_in_pieces_in_its_order(
     assert all(len(piece) <= 4_000 for piece in shown)
 
 
+def test_an_answer_grows_in_the_room_of_a_bot_that_wants_it(
+    chats: ChatServers, campfire: MoodyCampfire, jason: Person
+) -> None:
+    grower = chats.bot("Grower", "grower")
+    room = campfire.add_room("Growing", jason, grower)
+    campfire.say(room, jason, "[[long 1200]] [[pace 0.2]]", to=grower)
+    (turn,) = chats.until(lambda: [turn for turn in turns(chats, room) if turn["status"] == "answered"], 40)
+    chats.until(lambda: [message.shown for message in room.by(grower)] == [turn["answer"]])
+    (message,) = room.by(grower)
+    assert message.edits and all(len(earlier) < len(turn["answer"]) + 20 for earlier in message.edits)
+    assert chats.sql(f"select status from chat_posts where room_id = '{room.id}'") == [("sent",)]
+
+
+def test_where_bots_can_change_nothing_the_answer_is_posted_whole(
+    chats: ChatServers, campfire: MoodyCampfire, jason: Person
+) -> None:
+    campfire.edits = False
+    try:
+        grower = next(person for person in campfire.people.values() if person.name == "Grower")
+        room = campfire.add_room("Not growing", jason, grower)
+        campfire.say(room, jason, "[[long 1200]] [[pace 0.2]]", to=grower)
+        (turn,) = chats.until(lambda: [turn for turn in turns(chats, room) if turn["status"] == "answered"], 40)
+        # The server was not known for it yet.
+        first, whole = chats.said_by(room, grower, 2)
+        assert (whole, turn["answer"].startswith(first[:20])) == (turn["answer"], True)
+        campfire.say(room, jason, "[[long 1000]] [[pace 0.2]]", to=grower)
+        last = chats.said_by(room, grower, 3, 40)[2]
+        assert len(last) == 1000 and len(room.by(grower)) == 3
+    finally:
+        campfire.edits = True
+
+
 def test_while_campfire_is_away_answers_wait_in_their_order(
     chats: ChatServers, campfire: MoodyCampfire, room: Room, jason: Person, bender: Person
 ) -> None:
@@ -213,6 +245,14 @@ def test_another_chat_server_is_called_back_with_the_answer_signed(chats: ChatSe
     )
     chats.until(lambda: len(chats.receiver.received) == 2, 20)
     assert json.loads(chats.receiver.received[1].body)["data"]["text"] == "again"
+    chats.http.post(
+        "/webhook/our_chat",
+        json={**body, "user_name": "Ada Counts", "message_id": "g-3"},
+        headers={"X-API-Key": "our-chat-secret"},
+    )
+    chats.until(lambda: len(chats.receiver.received) == 3, 20)
+    dropped = json.loads(chats.receiver.received[2].body)
+    assert (dropped["type"], dropped["data"]["turn"]["reason"]) == ("chat_dropped", "loop")
     hidden = chats.receiver.url.partition("/hook")[1]
     assert hidden and hidden not in chats.everything_told() and hidden not in chats.logs()
 

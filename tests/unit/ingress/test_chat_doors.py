@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 from services.ingress import sources
 from shared.messages import decode_command
 from shared.messages.envelope import delivery_message_id
-from shared.sealing import REPLY_TO, NotSealedHere, Seal, reply_about
+from shared.sealing import CALLBACK, REPLY_TO, NotSealedHere, Seal, reply_about
 from tests.unit.ingress.conftest import SECRET, Doors
 
 BOT_KEY = "9-AbCdEf123456"
@@ -154,7 +154,7 @@ async def test_our_own_form_is_answered_202_and_said_to_the_bot(doors: Doors) ->
     data = decode_command(text).data
     assert json.loads(data.payload.text)["callback_url"] == "https://chat.example.com/…"
     assert (data.chat.bot_id, data.chat.room_id, data.chat.text) == ("bender", "general", "hello")
-    assert json.loads(SEAL.open(data.chat.reply_to, reply_about("general", "bender"))) == {
+    assert json.loads(SEAL.open(data.chat.reply_to.removeprefix(CALLBACK), reply_about("general", "bender"))) == {
         "to": "callback",
         "url": body["callback_url"],
         "message_id": message_id,
