@@ -75,7 +75,7 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
                 "obstacle": obstacle and obstacle.reason,
             }
 
-        shop = Workshop(bots, pool, local, database, context.publisher, obstacle)
+        shop = Workshop(bots, pool, local, database, context.publisher, obstacle, poster)
         partitions = Partitions(
             shop,
             new_id(),
