@@ -10,7 +10,9 @@ export const KNOWN_TYPES = [
   "conversation_chunk_added", "action_logged", "response_logged", "state_updated", "goal_added", "goal_updated",
   "agent_spawned", "agent_completed", "artifact_added", "memory_update", "memory_forgotten",
   "task_created", "task_ready", "task_claimed", "task_started", "task_requeued", "task_retrying", "task_completed",
-  "task_failed", "task_cancelled", "task_dead", "agent_registered", "webhook", "llm_conversation_insight",
+  "task_failed", "task_cancelled", "task_dead", "agent_registered", "agent_run_started", "agent_run_changed",
+  "agent_run_ended", "agent_output_added", "agent_activity", "agent_control_asked", "agent_control_answered",
+  "extraction_found", "webhook", "llm_conversation_insight",
   "chat_queued", "chat_started", "chat_answered", "chat_failed", "chat_dropped", "chat_reset",
   "dead_letter_added", "key_changed", ...LIVE_TYPES,
 ];
@@ -24,7 +26,7 @@ const AREAS = [
   ["session_", "session"], ["action_", "session"], ["response_", "session"], ["state_", "session"], ["goal_", "session"],
   ["artifact_", "session"], ["agent_spawned", "session"], ["agent_completed", "session"], ["conversation_", "chunk"], ["memory_", "memory"], ["task_", "task"],
   ["webhook", "webhook"], ["llm_", "insight"], ["chat_", "chat"], ["approval_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
-  ["agent_", "agent"],
+  ["agent_", "agent"], ["extraction_", "agent"],
 ];
 
 /** The part of the house an event type belongs to; `system` when it is none of them. */
@@ -37,6 +39,8 @@ const LAST_WORDS = {
   response_logged: "response", state_updated: "state", artifact_added: "artifact", goal_added: "goal_added",
   goal_updated: "goal_updated", agent_spawned: "agent_spawned", agent_completed: "agent_completed",
   approval_requested: "approval_requested", approval_decided: "approval_decided",
+  agent_output_added: "output", agent_control_asked: "control", agent_control_answered: "controlled",
+  extraction_found: "extraction",
 };
 const TOPIC_ROOTS = { chunk: "session", insight: "session", system: "system" };
 
@@ -48,7 +52,7 @@ export function topicOf(event) {
   if (event.type === "mention_route") return `agent.${word(event.agent_id)}.mentioned`;
   if (area === "system") return `system.${LAST_WORDS[event.type] ?? event.type}`;
   const root = TOPIC_ROOTS[area] ?? area;
-  const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id ?? event.name : event.session_id;
+  const id = area === "sidebar" ? event.sidebar_id : area === "agent" ? event.agent_id ?? event.agent_name ?? event.name : event.session_id;
   const last = LAST_WORDS[event.type] ?? event.type.slice(event.type.indexOf("_") + 1);
   if (area === "chat") return `chat.${word(event.room_id)}.${word(event.bot_id)}.${last}`;
   return `${root}.${word(id)}.${last}`;
@@ -101,6 +105,15 @@ const SUMMARIES = {
   task_completed: ({ task: t }) => text(t.output_data) || t.description || "completed",
   task_dead: ({ task: t }) => join(" · ", "given up", attempt(t), t.error_message),
   agent_registered: ({ agent: a }) => join(" · ", a.type, listed(a.capabilities)),
+  agent_run_started: ({ run: r }) => join(" · ", r.state, r.command, r.name),
+  agent_run_changed: ({ run: r, transition: t }) => join(" · ", r.state, t.cause),
+  agent_run_ended: ({ run: r, transition: t }) =>
+    join(" · ", r.state, t.cause ?? r.error, r.signal, r.exit_code == null ? "" : `exit ${r.exit_code}`, plural(r.lines, "line")),
+  agent_output_added: ({ lines }) => join(" · ", plural(lines.length, "line"), lines.at(-1)?.text),
+  agent_activity: (e) => join(" · ", e.kind, text(e.data)),
+  agent_control_asked: (e) => join(" · ", e.action, e.reason),
+  agent_control_answered: ({ control: c }) => join(" · ", c.action, c.status, c.error ?? text(c.result)),
+  extraction_found: ({ extraction: x }) => join(" · ", x.type.replaceAll("_", " "), `risk ${x.risk}`, x.text),
   webhook: webhookSummary,
   llm_conversation_insight: (e) => text(e.insight),
   dead_letter_added: (e) => e.dead_letter.reason,

@@ -92,7 +92,7 @@ def test_waits_between_tries_double_up_to_half_a_minute_and_differ(call: Call) -
 @pytest.mark.parametrize("type", sorted(EVENTS))
 def test_the_topic_shown_for_an_event_is_the_one_it_is_published_under(call: Call, type: str) -> None:
     ids = {"session_id": "s 1.2#*", "sidebar_id": "aside.1", "agent_id": "ada.l"}
-    ids |= {"room_id": "r 1", "bot_id": "b.1"}
+    ids |= {"room_id": "r 1", "bot_id": "b.1", "agent_name": "code.x"}
     fields = {**ids, "source": "git.hub", "event": "push", "name": "a.b"}
     kind = EVENTS[type]
     given = {name: value for name, value in fields.items() if name in kind.model_fields}

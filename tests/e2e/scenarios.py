@@ -1,14 +1,14 @@
 """How each public command is brought to succeed: what must be there before it, its data, and what its result must hold.
 
-In data `$session` and `$copy` are sessions of the scenario's own, `$own` a text nobody else has, `$task` and `$lease`
-those of the task that was delegated or claimed before, and so on for whatever a step `remembers`.
+In data `$session` and `$copy` are sessions of the scenario's own, `$own` a text nobody else has, `$run` such an id,
+`$task` and `$lease` those of the task that was delegated or claimed before, and so on for whatever a step `remembers`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.messages import COMMANDS
+from shared.messages import COMMANDS, new_id
 from tests.waiting import eventually
 
 Data = dict[str, Any]
@@ -57,6 +57,18 @@ FAILED = Step("fail_task", {"task_id": "$task", "lease_token": "$lease", "error_
 WAITS = (OPENED, REGISTERED, DELEGATED)
 HELD = (*WAITS, CLAIMED)
 LEASE = {"task_id": "$task", "lease_token": "$lease"}
+BEGUN = Step(
+    "agent_report", {"run_id": "$run", "agent_name": "$own", "session_id": "$session", "state": "running", "pid": 7}
+)
+_TEXTS = ("```python", "print('hello')", "```", "Error: no such file", "12 passed in 0.42s")
+LINES = [{"stream": "stdout", "text": text, "at": "2026-02-10T12:00:00Z"} for text in _TEXTS]
+WRITTEN = Step("agent_output", {"run_id": "$run", "first_line": 1, "lines": LINES})
+# It has ended, so that what it wrote is looked through at once.
+OVER = Step("agent_report", {"run_id": "$run", "state": "completed", "exit_code": 0, "lines_given": len(LINES)})
+FOUND = Step(
+    "query_extractions", {"run_id": "$run", "type": "code_block"}, {"$sha256": "extractions.0.sha256"}, "extractions"
+)
+RAN = (OPENED, BEGUN, WRITTEN, OVER)
 ROOM = {"room_id": "$own", "bot_id": "assistant"}
 # Nobody waits for an answer: no client is started for it.
 HELLO = {**ROOM, "user_name": "assistant", "text": "hello"}
@@ -138,6 +150,17 @@ SCENARIOS: dict[str, Scenario] = {
     # Agents
     "register_agent": Scenario(data={"name": "$own", "type": "reviewer", "capabilities": ["review"]}),
     "list_agents": Scenario(finds=("agents",)),
+    "agent_report": Scenario((OPENED,), BEGUN.data),
+    "agent_output": Scenario((OPENED, BEGUN), WRITTEN.data),
+    # Nobody is there to answer.
+    "control_agent": Scenario((OPENED, BEGUN), {"agent_name": "$own", "action": "pause", "wait_s": 0}),
+    "list_runs": Scenario((OPENED, BEGUN), {"agent_name": "$own"}, finds=("runs",)),
+    "get_run": Scenario((OPENED, BEGUN), {"run_id": "$run"}),
+    "get_output": Scenario((OPENED, BEGUN, WRITTEN), {"run_id": "$run"}, finds=("lines",)),
+    "query_extractions": Scenario((*RAN, FOUND), {"agent_name": "$own", "type": "code_block"}, finds=("extractions",)),
+    "get_code_block": Scenario((*RAN, FOUND), {"sha256": "$sha256"}),
+    "agent_stats": Scenario(RAN, {"agent_name": "$own"}),
+    "query_sessions": Scenario((OPENED, BEGUN), {"agent_name": "$own"}, finds=("sessions",)),
     # Sidebars
     "spawn_sidebar": Scenario(
         (OPENED,),
@@ -196,7 +219,7 @@ class Stage:
     def __init__(self, name: str, own: str) -> None:
         self.name = name
         self.scenario = SCENARIOS[name]
-        self.known: dict[str, Any] = {"$session": own, "$own": own, "$copy": f"{own}-copy"}
+        self.known: dict[str, Any] = {"$session": own, "$own": own, "$copy": f"{own}-copy", "$run": new_id()}
 
     def prepare(self, run: Callable[[str, Data], Data]) -> Data:
         """Run the steps before the command; returns the command's data."""
