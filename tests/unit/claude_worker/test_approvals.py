@@ -26,10 +26,10 @@ APPROVAL = Approval(
 )
 
 
-def said(text: str, *, by: str = "Grace", hops: int = 0, user_id: str | None = None) -> Command:
+def said(text: str, *, by: str = "Grace", hops: int = 0, user_id: str | None = None, **more: Any) -> Command:
     data = ChatMessage(room_id="r", bot_id="helper", user_name=by, text=text, user_id=user_id)
     spec = spec_of("chat_message")
-    return Command(spec, "m", data, "s", "2026-11-20T12:00:00Z", "normal", None, hops, "trusted", b"{}")
+    return Command(spec, "m", data, "s", "2026-11-20T12:00:00Z", "normal", None, hops, "trusted", b"{}", **more)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,10 @@ def test_a_verdict_is_one_word_with_an_id_and_a_note_at_most(text: str, word: Wo
         ({"by": "grace"}, False),
         ({"by": "mallory"}, False),
         ({"by": "Grace", "hops": 1}, False),
+        ({"by": "Grace", "caller": "ci"}, False),
+        ({"by": "Grace", "caller": "bootstrap", "by_admin": True}, True),
     ],
-    ids=["by name", "by id", "another name", "a stranger", "a bot"],
+    ids=["by name", "by id", "another name", "a stranger", "a bot", "any key", "an admin's key"],
 )
 def test_only_an_approvers_own_word_counts(more: dict[str, Any], counts: bool) -> None:
     assert (word_of(BOT, said("approve", **more)) is not None) == counts
