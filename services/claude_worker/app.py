@@ -81,7 +81,7 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
             new_id(),
             url=settings.amqp_url.get_secret_value(),
             database=database,
-            handlers=metrics.counted(partition_handlers(bots)),
+            handlers=lambda ownership, begun: metrics.counted(partition_handlers(bots, ownership, begun)),
             status=status,
         )
         readings = metrics.Readings(lambda: {**status(), **partitions.status()})

@@ -46,12 +46,14 @@ class Lane:
         """Whether something is under way."""
         return self._task is not None and not self._task.done()
 
-    def poke(self) -> None:
-        """There may be something to do, or something that matters to what is being done."""
+    def poke(self, begun: Started | None = None) -> None:
+        """There may be something to do, or something that matters to what is being done; `begun` is to be done."""
         self._again = True
+        if begun is not None:
+            self._begun = begun
         if self._answering is not None:
             self._answering.hear()
-        if not self.is_working and not self._stopping:
+        if not self.is_working and (self._begun is not None or not self._stopping):
             self._task = asyncio.create_task(self._work())
 
     def begin_anew(self) -> None:
@@ -107,7 +109,10 @@ class Lane:
 
     async def _next(self) -> bool:
         """Answer the first turn that is open, if there is one; whether there is more to do."""
-        started, self._begun = self._begun or await self._start(), None
+        if self._begun is None:
+            # What has begun with its message meanwhile is among what this finds.
+            self._begun = await self._start() or self._begun
+        started, self._begun = self._begun, None
         if started is None:
             return False
         # Poked since it began: that may matter to it.
@@ -123,7 +128,7 @@ class Lane:
         await self._part_with_client(outcome, ended)
         count_attempt(outcome.end)
         _tell(outcome.end, started.held)
-        self._begun = ended.next
+        self._begun = ended.next or self._begun
         return ended.more
 
     async def _start(self) -> Started | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from services.claude_worker.answering import Workshop
+from services.claude_worker.handlers.starting import Started
 from services.claude_worker.lanes import Lane
 from services.claude_worker.pool import Key
 from services.claude_worker.store import registry, turns
@@ -25,6 +26,8 @@ STOP_SECONDS = 4.0
 HEARTBEAT_SECONDS = 5
 # Lanes that have nothing to do are kept until there are so many.
 MAX_IDLE_LANES = 1000
+# The commands of a partition, for its owner; see `handlers.partition_handlers`.
+HandlersOf = Callable[[Ownership, dict[str, Started]], Mapping[str, Handler]]
 log = get_logger()
 
 
@@ -32,20 +35,22 @@ class OwnedPartition:
     """A partition that is ours."""
 
     def __init__(
-        self, shop: Workshop, ownership: Ownership, *, url: str, database: Database, handlers: Mapping[str, Handler]
+        self, shop: Workshop, ownership: Ownership, *, url: str, database: Database, handlers: HandlersOf
     ) -> None:
         self.ownership = ownership
         self.is_lost = False
         self._shop = shop
         self._database = database
         self._lanes: dict[Key, Lane] = {}
+        # Attempts that have begun with their messages, by the ids of these.
+        self._begun: dict[str, Started] = {}
         self._worker = Worker(
             name=f"claude_worker {partition_queue('chat', ownership.partition)}",
             url=url,
             queues=[partition_queue("chat", ownership.partition)],
             database=database,
             publisher=shop.publisher,
-            handlers=handlers,
+            handlers=handlers(ownership, self._begun),
             batch_handlers={},
             ordered=True,
             heartbeat=HEARTBEAT_SECONDS,
@@ -73,7 +78,9 @@ class OwnedPartition:
     async def hand_over(self, grace: float) -> None:
         """Take nothing more, end what is under way, and let it go; returns when the next owner may have it."""
         self._worker.stop()
-        await asyncio.gather(*self._tasks, *(lane.finish(grace) for lane in self._lanes.values()))
+        await asyncio.gather(*self._tasks)
+        # By now nothing comes that they would have to begin with.
+        await asyncio.gather(*(lane.finish(grace) for lane in self._lanes.values()))
         await self._discard_clients("handed_over")
         async with self._database.transaction() as tx:
             await registry.release(tx, self.ownership)
@@ -110,7 +117,7 @@ class OwnedPartition:
             lane = self._lane(Key(command.data.room_id, command.data.bot_id))
             if command.spec.name == "reset_chat":
                 lane.begin_anew()
-            lane.poke()
+            lane.poke(self._begun.pop(command.message_id, None))
 
     def _lane(self, key: Key) -> Lane:
         lane = self._lanes.get(key)
@@ -134,7 +141,7 @@ class Partitions:
         *,
         url: str,
         database: Database,
-        handlers: Mapping[str, Handler],
+        handlers: HandlersOf,
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._shop = shop

@@ -77,19 +77,21 @@ class GroupCommit:
         patient: Set[str],
         waiting: Set[str] = frozenset(),
         parked: Set[str] = frozenset(),
+        fresh: bool = False,
     ) -> list[Answer]:
         """Handle commands with distinct ids; one outcome each, in their order.
 
         `patient` holds message ids: such a command whose session is missing is given back as `SessionMissing`, with
         nothing done, to be tried again; any other is refused as not found. `waiting` too: such a command that finds
         nothing is given back as what it waits for, unrecorded. `parked` too: such a command is acknowledged already,
-        nobody delivers it again, so its events are kept for whoever finds them. Raises `HandledElsewhere`, and
+        nobody delivers it again, so its events are kept for whoever finds them. `fresh`: they are taken
+        to be new, without a look; if one is not, that ends in `HandledElsewhere`. Raises `HandledElsewhere`, and
         whatever a handler raises but `Rejected`; the transaction must then be rolled back.
         """
-        known = await handled.find_handled(tx, [command.message_id for command in commands])
-        fresh = [command for command in commands if command.message_id not in known]
-        answers = await self._handle(tx, fresh, patient=patient) if fresh else {}
-        outcomes = await self._keep(tx, fresh, answers, waiting, parked)
+        known = {} if fresh else await handled.find_handled(tx, [command.message_id for command in commands])
+        new = [command for command in commands if command.message_id not in known]
+        answers = await self._handle(tx, new, patient=patient) if new else {}
+        outcomes = await self._keep(tx, new, answers, waiting, parked)
         return [
             outcomes[command.message_id]
             if command.message_id not in known

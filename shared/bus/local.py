@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 
 from shared.bus.commit import GroupCommit, HandledElsewhere, Outcome
-from shared.bus.handled import mark_published
 from shared.bus.outbox import Outbox
 from shared.bus.publisher import Publisher
 from shared.bus.replies import Handler
@@ -37,16 +36,18 @@ class LocalCommands:
         Raises what the handler raises but `Rejected`, with nothing committed, and database errors: of a transient one
         nobody knows whether it was committed, so it is run again under the same id.
         """
+        commit = GroupCommit({command.spec.name: handler}, {})
+        # Nearly every one is; the record of one that was committed before is looked for when it can't be written.
+        is_fresh = True
         while True:
             try:
-                with self._outbox.marking() as published:
-                    async with self._database.transaction() as tx:
-                        await mark_published(tx, published)
-                        commit = GroupCommit({command.spec.name: handler}, {})
-                        (outcome,) = await commit.run(tx, [command], patient=set(), parked={command.message_id})
+                async with self._database.transaction() as tx:
+                    (outcome,) = await commit.run(
+                        tx, [command], patient=set(), parked={command.message_id}, fresh=is_fresh
+                    )
                 break
             except HandledElsewhere:
-                continue
+                is_fresh = False
         assert isinstance(outcome, Outcome)
         if self._on_committed is not None:
             self._on_committed(command)

@@ -7,17 +7,24 @@ from services.claude_worker.handlers.approvals import decide_as
 from services.claude_worker.handlers.chats import reset_chat, set_chat
 from services.claude_worker.handlers.messages import chat_message, run_turns
 from services.claude_worker.handlers.retention import clean_chats
+from services.claude_worker.handlers.starting import Started
 from services.claude_worker.handlers.switches import switch_bot
+from services.claude_worker.store.registry import Ownership
 from shared.bus.follow_ups import FollowUp
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
 from shared.messages import Command
 
 
-def partition_handlers(bots: Mapping[str, Bot]) -> dict[str, Handler]:
-    """What is published to a partition; its owner sees to the rest when it is committed."""
+def partition_handlers(
+    bots: Mapping[str, Bot], ownership: Ownership | None = None, begun: dict[str, Started] | None = None
+) -> dict[str, Handler]:
+    """What is published to a partition; its owner sees to the rest when it is committed.
+
+    `ownership` and `begun` are the owner's: see `chat_message`.
+    """
     return {
-        "chat_message": chat_message(bots),
+        "chat_message": chat_message(bots, ownership, begun),
         "reset_chat": reset_chat(bots),
         "set_chat": set_chat,
         "run_turns": run_turns,

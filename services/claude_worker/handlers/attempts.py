@@ -8,7 +8,7 @@ from services.claude_worker import budgets
 from services.claude_worker.bots import Bot
 from services.claude_worker.handlers.parking import Parked, park
 from services.claude_worker.handlers.starting import Started, begin_next
-from services.claude_worker.store import chats, posts, registry, transcripts, turns, usage
+from services.claude_worker.store import chats, posts, transcripts, turns, usage
 from services.claude_worker.store.registry import Ownership
 from services.claude_worker.store.transcripts import Place
 from services.claude_worker.turns import Held, finished, spent, turns_used
@@ -50,8 +50,7 @@ def start_turn(ownership: Ownership, bot: Bot | None, into: list[Started]) -> Ha
     async def run(tx: Transaction, command: Command) -> Reply:
         data: StartTurn = command.data
         into.clear()
-        await registry.hold(tx, ownership)
-        chat = await chats.lock_chat(tx, data.room_id, data.bot_id)
+        chat = await chats.hold_chat(tx, ownership, data.room_id, data.bot_id)
         events = await begin_next(tx, ownership, bot, chat, into)
         return Reply({"turn": into[0].held.turn if into else None}, events, stamped=True)
 
@@ -85,9 +84,8 @@ def finish_turn(
     async def run(tx: Transaction, command: Command) -> Reply:
         data: FinishTurn = command.data
         into.clear()
-        await registry.hold(tx, ownership)
-        chat = await chats.lock_chat(tx, data.room_id, data.bot_id)
-        held = await turns.lock_turn(tx, data.turn_id)
+        chat = await chats.hold_chat(tx, ownership, data.room_id, data.bot_id)
+        held, more = await turns.lock_attempt(tx, data.turn_id)
         await usage.add_usage(tx, data.room_id, data.bot_id, data.spent, turns=turns_used(data))
         events: list[Event] = []
         if held is None or held.turn.status != "running" or held.turn.attempt != data.attempt:
@@ -116,7 +114,8 @@ def finish_turn(
                     await chats.save_chat(tx, chat)
             if bot is not None and budgets.is_limited(bot.budget):
                 events += await _warn(tx, held, bot)
-        more = await turns.has_open(tx, ownership.partition, data.room_id, data.bot_id)
+        if held is None or data.merged or data.status in ("queued", "parked"):
+            more = await turns.has_open(tx, ownership.partition, data.room_id, data.bot_id)
         begun: list[Started] = []
         if more and goes_on and held is not None:
             events += await begin_next(tx, ownership, bot, chat, begun)

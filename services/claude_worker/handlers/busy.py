@@ -1,6 +1,6 @@
 """What a room is told of a bot that is busy: once, until nothing waits there any more."""
 
-from services.claude_worker.store import chats, posts, registry, turns
+from services.claude_worker.store import chats, posts, turns
 from services.claude_worker.store.registry import Ownership
 from services.claude_worker.turns import Held
 from shared.bus.replies import Handler, Reply
@@ -18,8 +18,7 @@ def tell_busy(ownership: Ownership) -> Handler:
 
     async def run(tx: Transaction, command: Command) -> Reply:
         data: RunTurns = command.data
-        await registry.hold(tx, ownership)
-        await chats.lock_chat(tx, data.room_id, data.bot_id)
+        await chats.hold_chat(tx, ownership, data.room_id, data.bot_id)
         told = await turns.mark_busy(tx, ownership.partition, data.room_id, data.bot_id)
         waiting = next((held for held in told if held.turn.status == "queued"), None)
         events: list[Event] = []

@@ -6,7 +6,9 @@ from services.claude_worker.approvals import Word, word_of
 from services.claude_worker.bots import Bot
 from services.claude_worker.handlers.approvals import decide_by_word, find_meant
 from services.claude_worker.handlers.busy import tell_rejected
-from services.claude_worker.store import chats, posts, turns
+from services.claude_worker.handlers.starting import Started, begin_next
+from services.claude_worker.store import chats, posts, registry, turns
+from services.claude_worker.store.registry import Ownership
 from services.claude_worker.turns import Held, reason_not_to_answer
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
@@ -17,11 +19,20 @@ from shared.messages.chat_events import ChatDropped, ChatMerged, ChatQueued
 from shared.messages.partitions import partition_of
 
 
-def chat_message(bots: Mapping[str, Bot]) -> Handler:
-    """Give a message its place among those of its room and bot, or refuse it one; no owner of anything is needed."""
+def chat_message(
+    bots: Mapping[str, Bot], ownership: Ownership | None = None, begun: dict[str, Started] | None = None
+) -> Handler:
+    """Give a message its place among those of its room and bot, or refuse it one; no owner of anything is needed.
+
+    Whoever owns its partition, and has nothing else to answer there, begins with it at once: the attempt is put into
+    `begun` under the message's id.
+    """
 
     async def run(tx: Transaction, command: Command) -> Reply:
         data: ChatMessage = command.data
+        if begun is not None:
+            # Of a transaction that has failed.
+            begun.pop(command.message_id, None)
         bot = bots.get(data.bot_id)
         if bot is None:
             known = ", ".join(sorted(bots)) or "none"
@@ -33,7 +44,7 @@ def chat_message(bots: Mapping[str, Bot]) -> Handler:
         if not data.text.strip():
             raise invalid("`data` of chat_message is not valid: text is blank", fields=[{"field": "text"}])
         partition = partition_of(data.room_id, data.bot_id)
-        held = await chats.lock_chat(tx, data.room_id, data.bot_id)
+        held = await chats.lock_chat(tx, data.room_id, data.bot_id, more=1)
         word = word_of(bot, command)
         meant = await find_meant(tx, word, data.room_id, data.bot_id) if word else None
         reason: DropReason | None = reason_not_to_answer(
@@ -46,18 +57,18 @@ def chat_message(bots: Mapping[str, Bot]) -> Handler:
             and await turns.has_open(tx, partition, data.room_id, data.bot_id)
         ):
             reason = "busy"
-        number = held.chat.turns + 1
         # What is not said to Claude does no harm.
         untrusted = held.untrusted or (command.trust == "untrusted" and reason is None and meant is None)
-        chat = held.chat.model_copy(update={"turns": number})
-        await chats.save_chat(tx, held._replace(chat=chat, untrusted=untrusted))
-        added = await turns.add_turn(
+        if untrusted != held.untrusted:
+            held = held._replace(untrusted=untrusted)
+            await chats.save_chat(tx, held)
+        added, is_first = await turns.add_turn(
             tx,
             {
                 **data.model_dump(),
                 "turn_id": new_id(),
                 "partition": partition,
-                "number": number,
+                "number": held.chat.turns,
                 "status": "dropped" if reason else "queued",
                 "reason": reason,
                 "message_id": command.message_id,
@@ -72,10 +83,24 @@ def chat_message(bots: Mapping[str, Bot]) -> Handler:
         if word is not None and meant is not None and reason is None:
             return await _decided(tx, added, word, meant)
         kind = ChatDropped if reason else ChatQueued
-        told: Event = kind(room_id=data.room_id, bot_id=data.bot_id, turn=added.turn)
-        return Reply({"turn": added.turn}, [told])
+        events = [_by_sender(command, kind(room_id=data.room_id, bot_id=data.bot_id, turn=added.turn))]
+        if is_first and reason is None and ownership is not None and begun is not None:
+            into: list[Started] = []
+            if await registry.holds(tx, ownership):
+                events += await begin_next(tx, ownership, bot, held, into)
+            if into:
+                begun[command.message_id] = into[0]
+        return Reply({"turn": added.turn}, events, stamped=True)
 
     return run
+
+
+def _by_sender(command: Command, event: Event) -> Event:
+    """An event of whoever has said something, beside which there may be some of the bot."""
+    event.sender_agent_id, event.correlation_id = command.sender_agent_id, command.message_id
+    event.priority, event.hops, event.trust = command.priority, command.hops, command.trust
+    event.traceparent = command.traceparent or None
+    return event
 
 
 async def _decided(tx: Transaction, said: Held, word: Word, meant: Approval) -> Reply:

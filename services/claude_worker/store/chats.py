@@ -1,9 +1,10 @@
 """SQL of chats: a bot in a room, and which Claude session they are in."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
+from services.claude_worker.store.registry import Fenced, Ownership, hold
 from shared.database import Transaction
 from shared.messages import rfc3339
 from shared.messages.chat import Chat
@@ -25,9 +26,19 @@ _COLUMNS = """room_id, bot_id, conversation, last_turn, idle_minutes, keep_days,
 
 # A chat, made if it is not there, and locked until the transaction ends; by the primary key.
 _LOCK = text(f"""
-    insert into chats (room_id, bot_id) values (:room_id, :bot_id)
-    on conflict (room_id, bot_id) do update set last_activity = now()
+    insert into chats (room_id, bot_id, last_turn) values (:room_id, :bot_id, :more)
+    on conflict (room_id, bot_id) do update set last_activity = now(), last_turn = chats.last_turn + excluded.last_turn
     returning {_COLUMNS}
+""")  # noqa: S608
+
+# A chat that is there and locked until the transaction ends, and whether its partition is the worker's, which it stays
+# as long; by the primary keys. Share: see `registry.hold`.
+_HOLD = text(f"""
+    with fence as materialized (
+        select true from chat_partitions where partition = :partition and owner = :owner and epoch = :epoch for share
+    )
+    select {_COLUMNS}, exists (select from fence) as held from chats
+    where room_id = :room_id and bot_id = :bot_id for no key update of chats
 """)  # noqa: S608
 
 # By the primary key.
@@ -51,9 +62,24 @@ async def exists(tx: Transaction, room_id: str, bot_id: str) -> bool:
 _UNTRUSTED = text("select untrusted from chats where room_id = :room_id and bot_id = :bot_id")
 
 
-async def lock_chat(tx: Transaction, room_id: str, bot_id: str) -> HeldChat:
-    """Lock a chat, which is made if it is not there."""
-    row = (await tx.execute(_LOCK, {"room_id": room_id, "bot_id": bot_id})).one()
+async def lock_chat(tx: Transaction, room_id: str, bot_id: str, *, more: int = 0) -> HeldChat:
+    """Lock a chat, which is made if it is not there; it has so many turns more from now on."""
+    return _held((await tx.execute(_LOCK, {"room_id": room_id, "bot_id": bot_id, "more": more})).one())
+
+
+async def hold_chat(tx: Transaction, ownership: Ownership, room_id: str, bot_id: str) -> HeldChat:
+    """Lock a chat of a partition, and keep that, until the transaction ends. Raises `Fenced` when it is not ours."""
+    row = (await tx.execute(_HOLD, {"room_id": room_id, "bot_id": bot_id, **ownership._asdict()})).first()
+    if row is None:
+        # Forgotten, or not there yet.
+        await hold(tx, ownership)
+        return await lock_chat(tx, room_id, bot_id)
+    if not row.held:
+        raise Fenced.of(ownership)
+    return _held(row)
+
+
+def _held(row: Any) -> HeldChat:
     chat = Chat.trusted(
         {
             "room_id": row.room_id,

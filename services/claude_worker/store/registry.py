@@ -80,6 +80,11 @@ _STATUSES = text(
 class Fenced(SwitchyardError):
     """The partition is another's by now: nothing may be written for it."""
 
+    @classmethod
+    def of(cls, ownership: Ownership) -> "Fenced":
+        """By whom nothing may be written."""
+        return cls(f"partition {ownership.partition} is not {ownership.owner}'s in epoch {ownership.epoch} any more")
+
 
 async def beat(tx: Transaction, worker_id: str, status: dict[str, Any], *, leaving: bool = False) -> View:
     """Say that a worker lives, keep what is its own, and take what is free up to its share."""
@@ -106,8 +111,13 @@ def share_of(worker_id: str, alive: list[str]) -> int:
 
 async def hold(tx: Transaction, ownership: Ownership) -> None:
     """Keep the partition until the transaction ends. Raises `Fenced` when it is not this worker's any more."""
-    if (await tx.execute(_HOLD, ownership._asdict())).first() is None:
-        raise Fenced(f"partition {ownership.partition} is not {ownership.owner}'s in epoch {ownership.epoch} any more")
+    if not await holds(tx, ownership):
+        raise Fenced.of(ownership)
+
+
+async def holds(tx: Transaction, ownership: Ownership) -> bool:
+    """Whether a partition is this worker's; if so it stays that until the transaction ends."""
+    return (await tx.execute(_HOLD, ownership._asdict())).first() is not None
 
 
 async def release(tx: Transaction, ownership: Ownership) -> None:

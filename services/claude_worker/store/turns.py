@@ -38,7 +38,10 @@ _ADD = text(f"""
                 and told.{_OPEN} and told.busy_told
         )
     )
-    returning {COLUMNS}
+    returning {COLUMNS}, not exists (
+        select from turns as other
+        where other.partition = :partition and other.room_id = :room_id and other.bot_id = :bot_id and other.{_OPEN}
+    ) as is_first
 """)  # noqa: S608
 
 # Whether a chat has turns that are open, by turns_open.
@@ -63,6 +66,17 @@ _FIRST_OPEN = text(f"""
 
 # By the primary key.
 _LOCK = text(f"select {COLUMNS} from turns where turn_id = :turn_id for update")  # noqa: S608
+
+# The same, and whether others of its chat are open, by turns_open.
+_LOCK_ATTEMPT = text(f"""
+    select {COLUMNS},
+        exists (
+            select from turns as other
+            where other.partition = turns.partition and other.room_id = turns.room_id and other.bot_id = turns.bot_id
+                and other.{_OPEN} and other.turn_id <> turns.turn_id
+        ) as more
+    from turns where turn_id = :turn_id for update of turns
+""")  # noqa: S608
 
 # What becomes of a turn, by the primary key.
 _SAVE = text(f"""
@@ -137,9 +151,10 @@ class First(NamedTuple):
     is_off: bool
 
 
-async def add_turn(tx: Transaction, fields: dict[str, Any]) -> Held:
-    """Write a new turn, queued or dropped."""
-    return held_of((await tx.execute(_ADD, {**dict.fromkeys(_ADDED), **fields})).one())
+async def add_turn(tx: Transaction, fields: dict[str, Any]) -> tuple[Held, bool]:
+    """Write a new turn, queued or dropped; and whether no other of its chat is open."""
+    row = (await tx.execute(_ADD, {**dict.fromkeys(_ADDED), **fields})).one()
+    return held_of(row), row.is_first
 
 
 async def has_open(tx: Transaction, partition: int, room_id: str, bot_id: str) -> bool:
@@ -158,6 +173,12 @@ async def lock_turn(tx: Transaction, turn_id: str) -> Held | None:
     """Lock a turn."""
     row = (await tx.execute(_LOCK, {"turn_id": turn_id})).first()
     return held_of(row) if row else None
+
+
+async def lock_attempt(tx: Transaction, turn_id: str) -> tuple[Held | None, bool]:
+    """Lock a turn; and whether others of its chat are open."""
+    row = (await tx.execute(_LOCK_ATTEMPT, {"turn_id": turn_id})).first()
+    return (held_of(row), row.more) if row else (None, False)
 
 
 async def save_turn(tx: Transaction, held: Held, *, begins: bool = False) -> Held:

@@ -78,12 +78,12 @@ def test_a_room_is_warned_then_refused_and_answered_again_on_the_next_day(rooms:
 
 
 def test_what_failed_counts_and_a_limit_of_the_bot_holds_in_all_its_rooms(rooms: Rooms) -> None:
-    failed = rooms.talk("[[usage input=450 output=50]] [[stop refusal]] [[break 0]]", "b3", bot="shared")
-    assert failed["event"] == "chat_failed"
-    print("FAILED SPENT", failed, rooms.sql("select * from chat_usage"))
-    rooms.talk("[[usage input=900 output=100]] [[say fine]]", "b3", bot="shared")
+    failed = rooms.talk("[[usage input=450 output=50]] [[break 0]]", "b3", bot="shared")
+    assert (failed["event"], failed["attempt"]) == ("chat_failed", 2)
+    # Both attempts.
     (event,) = warned(rooms, "shared")
-    assert (event["limit"], event["usage"]["room_id"]) == ("tokens", None)
+    assert (event["limit"], event["usage"]["room_id"], event["usage"]["input_tokens"]) == ("tokens", None, 900)
+    assert rooms.talk("[[usage input=90 output=10]] [[say fine]]", "b3", bot="shared")["answer"] == "fine"
     refused = rooms.talk("[[say fine]]", "b4", bot="shared", reply_to="there")
     assert (refused["event"], refused["reason"]) == ("chat_dropped", "budget")
     assert len(posts(rooms, "b4")) == 1
