@@ -15,6 +15,7 @@ import httpx
 import psycopg
 
 from cli.local.ports import free_port
+from services.claude_worker.handlers.busy import WAITS
 from services.claude_worker.store.registry import LEASE_SECONDS
 from standins.campfire import Campfire, Person, Room
 from standins.messages_api import MessagesAPI
@@ -162,7 +163,7 @@ class ChatServers(Rooms):
         async def look() -> T:
             return condition()
 
-        return self.run(eventually_async(look, deadline, because=because))
+        return self.run(eventually_async(look, deadline, interval=0.1, because=because))
 
     def command(self, name: str, **data: Any) -> dict[str, Any]:
         """The result of a command by HTTP."""
@@ -178,9 +179,13 @@ class ChatServers(Rooms):
         )
 
     def said_by(self, room: Room, bot: Person, count: int, deadline: float = 30) -> list[str]:
-        """What a reader sees of a bot's messages, once there are so many."""
-        self.until(lambda: len(room.by(bot)) >= count, deadline, because=f"{count} messages of the bot in the room")
-        return [message.shown for message in room.by(bot)]
+        """What a reader sees of a bot's messages, once there are so many; that it is busy on a slow machine aside."""
+
+        def shown() -> list[str]:
+            return [each.shown for each in room.by(bot) if each.shown != WAITS]
+
+        self.until(lambda: len(shown()) >= count, deadline, because=f"{count} messages of the bot in the room")
+        return shown()
 
     def logs(self) -> str:
         """Everything that was written to logs."""

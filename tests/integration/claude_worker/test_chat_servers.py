@@ -131,7 +131,7 @@ def test_an_answer_grows_in_the_room_of_a_bot_that_wants_it(
 ) -> None:
     grower = chats.bot("Grower", "grower")
     room = campfire.add_room("Growing", jason, grower)
-    campfire.say(room, jason, "[[long 1200]] [[pace 0.2]]", to=grower)
+    campfire.say(room, jason, "[[long 480]] [[pace 0.15]]", to=grower)
     (turn,) = chats.until(lambda: [turn for turn in turns(chats, room) if turn["status"] == "answered"], 40)
     chats.until(lambda: [message.shown for message in room.by(grower)] == [turn["answer"]])
     (message,) = room.by(grower)
@@ -146,14 +146,14 @@ def test_where_bots_can_change_nothing_the_answer_is_posted_whole(
     try:
         grower = next(person for person in campfire.people.values() if person.name == "Grower")
         room = campfire.add_room("Not growing", jason, grower)
-        campfire.say(room, jason, "[[long 1200]] [[pace 0.2]]", to=grower)
+        campfire.say(room, jason, "[[long 480]] [[pace 0.15]]", to=grower)
         (turn,) = chats.until(lambda: [turn for turn in turns(chats, room) if turn["status"] == "answered"], 40)
         # The server was not known for it yet.
         first, whole = chats.said_by(room, grower, 2)
         assert (whole, turn["answer"].startswith(first[:20])) == (turn["answer"], True)
-        campfire.say(room, jason, "[[long 1000]] [[pace 0.2]]", to=grower)
+        campfire.say(room, jason, "[[long 300]] [[pace 0.1]]", to=grower)
         last = chats.said_by(room, grower, 3, 40)[2]
-        assert len(last) == 1000 and len(room.by(grower)) == 3
+        assert len(last) == 300 and len(room.by(grower)) == 3
     finally:
         campfire.edits = True
 
