@@ -329,7 +329,7 @@ class Connection:
         task = asyncio.ensure_future(waiting)
         try:
             await asyncio.wait((task, self._life), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
+            if task.done() and not task.cancelled():
                 return task.result()
             if self._life.cancelled():
                 raise ConnectionRefused(0, "the connection was closed")

@@ -15,7 +15,7 @@ from switchyard_client.agents.options import GRACE_SECONDS, SPOOL_BYTES, Options
 from switchyard_client.agents.recipes import RECIPES
 from switchyard_client.agents.runner import Runner
 from switchyard_client.connection import Connection
-from switchyard_client.errors import SwitchyardError
+from switchyard_client.errors import CommandRefused, SwitchyardError
 from switchyard_client.tokens import TokenSource, token_by_key, token_from_file, token_given
 
 GATEWAY_URL = "ws://127.0.0.1:8001/ws"
@@ -36,7 +36,7 @@ Example: switchyard agent run reviewer -- ./review.sh
          switchyard agent run nightly --once -- make test
          switchyard agent run repl --once --pty -- python3
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not let in; with --once that of the command.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not let in, 4 not found; with --once that of the command.
 """
 
 
@@ -131,6 +131,11 @@ def run(
     url = given.url or settings.get("SWITCHYARD_GATEWAY_URL") or GATEWAY_URL
     try:
         return asyncio.run(_run(Connection(url, source), options, once=given.once))
+    except CommandRefused as refused:
+        _say(str(refused))
+        if refused.code == "not_found" and not given.once:
+            _say(f"make it known: switchyard send register_agent name={given.name} type={given.recipe}")
+        return 4 if refused.code == "not_found" else 1
     except SwitchyardError as error:
         _say(str(error))
         return 3
