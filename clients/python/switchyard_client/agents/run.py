@@ -214,6 +214,8 @@ class Run:
             self._read_on()
             if self._output.refused and self._why is None:
                 self.end_soon("refused", f"its output is refused: {self._output.refused}")
+            if self._output.full:
+                self._heard = time.monotonic()  # it is we who don't listen
             silence = time.monotonic() - self._heard
             waits = self.state == "running" and silence > _WAITING_AFTER and await self._waits_for_input()
             if silence > _FLUSH_AFTER and not self._flushed:
@@ -227,7 +229,7 @@ class Run:
 
     async def _waits_for_input(self) -> bool:
         assert self._process is not None and self._tree is not None
-        if not self._process.stdin_open or not self._plan.interactive or self._output.full:
+        if not self._process.stdin_open or not self._plan.interactive:
             return False
         if looks_like_prompt(self._prompt):
             return True
