@@ -158,4 +158,4 @@ def test_a_worker_that_stops_looks_through_what_is_left(replicas):
         other.kill()
     steady.send_signal(signal.SIGTERM)
     assert steady.wait(20) == 0
-    assert replicas.sql(f"select from extractions where run_id = '{run_id}' and type = 'error'")  # noqa: S608
+    assert replicas.sql(f"select from extractions where run_id = '{run_id}' and type = 'error'")
