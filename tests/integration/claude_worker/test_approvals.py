@@ -245,7 +245,7 @@ def test_a_worker_killed_in_any_phase_leaves_a_turn_that_another_ends_with_its_t
     assert not [event for event in rooms.events("approval_requested") if event["room_id"] == "k-asking"]
 
     rooms.start()
-    assert rooms.run(rooms.ended(used))["answer"] == "late"
+    assert rooms.run(rooms.ended(used, 60))["answer"] == "late"
     assert rooms.run(rooms.ended(allowed))["answer"].startswith("chat_message answered: ")
     rooms.send("approve", approval_id=rooms.run(asked_for(rooms, "k-asking"))["approval_id"])
     assert rooms.run(rooms.ended(asking))["answer"].startswith("chat_message answered: ")

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from standins.messages_api import MessagesAPI
-from tests.integration.claude_worker.rooms import Rooms
+from tests.integration.claude_worker.rooms import Rooms, clients_of
+from tests.waiting import eventually_async
 
 BOTS = """
 [bots.clerk]
@@ -91,7 +92,7 @@ def test_claude_codes_own_tools_and_commands_that_are_not_listed_are_not_there(r
     assert not rooms.events("chat_reset")
 
 
-def test_what_came_from_outside_takes_tools_away_until_the_chat_is_reset(rooms: Rooms, api: MessagesAPI) -> None:
+def test_what_came_from_outside_takes_tools_away_until_the_chat_is_reset(rooms: Rooms) -> None:
     room = "r-outside"
     assert "answered: " in rooms.talk(tell("before"), room, bot="clerk")["answer"]
     # An injection calls what it was not given, in whatever the webhook brought, and later too.
@@ -104,13 +105,19 @@ def test_what_came_from_outside_takes_tools_away_until_the_chat_is_reset(rooms: 
 
     rooms.send("reset_chat", room_id=room, bot_id="clerk")
     assert "answered: " in rooms.talk(tell("after"), room, bot="clerk")["answer"]
-    # What a bot does in an untrusted conversation is untrusted too.
     assert {turn["trust"] for turn in turns_in(rooms, "after")} == {"trusted"}
 
 
-def test_an_attempt_that_is_made_again_does_not_use_its_tools_again(rooms: Rooms, api: MessagesAPI) -> None:
-    text = f"{tell('once')} {tell('once')} {tell('once', 'another [[say x]]')} [[say done]]"
-    answered = rooms.talk(text, "r-again", bot="clerk")
-    assert answered["answer"] == "done"
-    rooms.run(rooms.ended(turns_in(rooms, "once")[0]["turn_id"]))
-    assert len(turns_in(rooms, "once")) == 3
+def test_an_attempt_that_is_made_again_does_not_use_its_tools_again(rooms: Rooms) -> None:
+    turn = rooms.run(rooms.said(f"{tell('once')} [[say done]] [[wait 1.5]]", "r-again", bot="clerk"))
+
+    async def is_used() -> bool:
+        return bool((await rooms.ask("list_turns", room_id="once"))["turns"])
+
+    # Its client dies between the tool and the answer.
+    rooms.run(eventually_async(is_used, 30, because="the tool was used"))
+    for client in clients_of(rooms.processes[0]):
+        client.kill()
+    answered = rooms.run(rooms.ended(turn["turn_id"]))
+    assert (answered["answer"], answered["attempt"]) == ("done", 2)
+    assert len(turns_in(rooms, "once")) == 1
