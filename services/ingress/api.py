@@ -14,6 +14,7 @@ from services.ingress.deliveries import delivery_router
 from services.ingress.pages import access_router, add_pages
 from services.ingress.problems import internal, not_allowed, problem
 from services.ingress.session_api import session_router
+from services.ingress.session_api.replays import Replays
 from shared.errors import ErrorCode, Rejected, invalid
 
 TITLE = "Switchyard"
@@ -24,7 +25,15 @@ DESCRIPTION = (
 _CODES: dict[int, ErrorCode] = {404: "not_found", 413: "too_large", 401: "unauthorized", 403: "forbidden"}
 
 
-def make_api(commands: CommandDoor, access: Access, bodies: BodyReader, *, gateway_url: str, version: str) -> FastAPI:
+def make_api(
+    commands: CommandDoor,
+    access: Access,
+    bodies: BodyReader,
+    *,
+    gateway_url: str,
+    version: str,
+    replays: Replays | None = None,
+) -> FastAPI:
     """The application; health and metrics are added by the composition, which knows them."""
     api = FastAPI(
         title=TITLE,
@@ -40,7 +49,7 @@ def make_api(commands: CommandDoor, access: Access, bodies: BodyReader, *, gatew
     api.add_exception_handler(RequestValidationError, _on_wrong_parameter)
     api.add_exception_handler(HTTPException, _on_http_exception)
     api.add_exception_handler(Exception, _on_bug)
-    api.include_router(session_router(commands, access, bodies))
+    api.include_router(session_router(commands, access, bodies, replays))
     api.include_router(chat_router(commands, access))
     api.include_router(delivery_router(commands, access, bodies))
     api.include_router(access_router(access, bodies, {"gateway_url": gateway_url, "version": version}))

@@ -17,6 +17,7 @@ from services.ingress.metrics import Metrics
 from services.ingress.openapi import add_openapi
 from services.ingress.pages import Readiness, health_router
 from services.ingress.server import make_server
+from services.ingress.session_api.replays import Replays
 from services.ingress.settings import IngressSettings
 from services.ingress.sources import bot_names, load
 from services.ingress.spool import Spool
@@ -81,14 +82,22 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
         return Readiness(way.was_connected and intake.can_keep, dependencies)
 
     metrics = Metrics(gauges)
-    api = make_api(commands, access, bodies, gateway_url=settings.public_gateway_url, version=__version__)
+    replays = Replays()
+    api = make_api(
+        commands, access, bodies, gateway_url=settings.public_gateway_url, version=__version__, replays=replays
+    )
     api.include_router(health_router(readiness, metrics.text, __version__))
     add_openapi(api, settings.public_url)
+
+    def stopping() -> None:
+        replays.stop()
+        intake.hurry()
+
     server = make_server(
         Front(api, webhooks, commands, mcp, metrics, traced=settings.otlp_endpoint is not None),
         settings.host,
         settings.ingress_port,
-        on_stopping=intake.hurry,
+        on_stopping=stopping,
     )
     # What is there now stays for good; the collector need not look at it again, and seldom at the rest.
     gc.collect()

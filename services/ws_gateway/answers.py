@@ -11,12 +11,15 @@ from services.ws_gateway.delivery.dedup import Heard
 from services.ws_gateway.door import resumption
 from services.ws_gateway.door.access import BAD_TOKEN, Identity, Refused
 from services.ws_gateway.door.floods import Source
+from services.ws_gateway.history import session_replays
 from services.ws_gateway.requests import (
     Ack,
     Authenticate,
     CommandRequest,
     Ping,
     Presence,
+    ReplayControl,
+    ReplayRequest,
     Request,
     Resume,
     Subscribe,
@@ -39,7 +42,10 @@ HANDLERS: dict[type[Request], Callable[..., Any]] = {
     **topics.HANDLERS,
     **resumption.HANDLERS,
     **self_report.HANDLERS,
+    **session_replays.HANDLERS,
 }
+# What an observer may send: what changes nothing. Commands are looked at one by one.
+OBSERVING = Subscribe | Resume | Ping | CommandRequest | ReplayRequest | ReplayControl
 
 
 class Answers:
@@ -127,8 +133,8 @@ class Answers:
         if duplicate := self._heard.note(request, time.monotonic()):
             client.send(duplicate)
             return
-        if identity.permission == "observer" and not isinstance(request, Subscribe | Resume | Ping | CommandRequest):
-            raise Rejected("forbidden", "an observer may send subscribe, ack, ping and reading commands")
+        if identity.permission == "observer" and not isinstance(request, OBSERVING):
+            raise Rejected("forbidden", "an observer may send subscribe, ack, ping, replay and reading commands")
         if isinstance(request, Ping):
             named = {} if request.message_id is None else {"correlation_id": request.message_id}
             client.send(message("pong", **named))

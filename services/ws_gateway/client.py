@@ -14,6 +14,7 @@ from services.ws_gateway.pace.quality import Quality
 from services.ws_gateway.pulse import Pulse
 from shared.logs import get_logger
 from shared.messages import new_id
+from shared.replay import Replay
 
 if TYPE_CHECKING:
     from services.ws_gateway.gateway import Gateway
@@ -63,6 +64,11 @@ class Client:
         self.tells_resumed: str | None = None
         # What it has said so far of how it wants its events, as its resume tokens hold it.
         self.taste: dict[str, Any] = {}
+        # Sessions that are replayed to it, by the replays' ids.
+        self.replays: dict[str, Replay] = {}
+        # Set while the socket takes what is written, and once it is closed.
+        self.room = asyncio.Event()
+        self.room.set()
         # Its seat was given to the connection that goes on with it.
         self.vacated = False
         self.entrance = Entrance(self)
@@ -109,6 +115,7 @@ class Client:
         if self.closing:
             return
         self.closing = True
+        self.room.set()
         self._code, self._reason = code, reason
         self.reader.stop()
         self.gateway.hub.forget(self.connection)
@@ -150,11 +157,13 @@ class Client:
     def full(self) -> None:
         """The socket takes no more for now."""
         if not self.closing:
+            self.room.clear()
             self.gateway.pacing.full(self, self._link.buffered())
             self.gateway.hub.pause(self.connection)
 
     def drained(self) -> None:
         """The socket has room again."""
+        self.room.set()
         if self._held:
             self._held = False
             self._link.hold(held=False)

@@ -15,7 +15,7 @@ from shared.errors import BusError, Rejected, Unavailable, invalid
 from shared.key_making import new_key
 from shared.key_ring import KeyRing
 from shared.logs import get_logger
-from shared.messages import CommandSpec, JsonText, encode, encode_command, spec_of
+from shared.messages import CommandSpec, JsonText, encode, encode_command, new_id, spec_of
 from shared.messages.batch import Batch, Part
 from shared.messages.commands import validate_data
 from shared.messages.envelope import topic_word
@@ -126,7 +126,7 @@ class Commands:
         message_id = request.message_id or ""
         try:
             spec = spec_of(request.command)
-            self._count(identity)
+            self.count(identity)
             if self.gateway_state and _is_about_gateway(request):
                 state = encode(await self.gateway_state(identity, request.data))
                 self._metrics.commands.labels("ok").inc()
@@ -157,11 +157,20 @@ class Commands:
         members = b"," + fault_text[1:] if len(fault_text) > 2 else b"}"
         return text_frame(b'{"type":"error","correlation_id":%b%b' % (encode(message_id), members)), True
 
-    def _count(self, identity: Identity) -> None:
+    def count(self, identity: Identity) -> None:
         """Count a command against the rate of the token's key. Raises `Rejected("rate_limited")`."""
         holder = self._ring.named(identity.caller.name)
         if holder is not None:
             holder.count()
+
+    async def query(self, identity: Identity, name: str, data: dict[str, Any]) -> bytes:
+        """The text of a reading command's result for a client. Raises `Rejected`, `BusError` or TimeoutError."""
+        request = CommandRequest(message_id=new_id(), command=name, data=data)
+        reply = read_reply(await self._send(identity, spec_of(name), request, encode(data)))
+        if reply.ok:
+            return bytes(reply.result)
+        fault = msgspec.json.decode(reply.error)
+        raise Rejected(fault["code"], fault["message"], **fault.get("details", {}))
 
     async def _send(self, identity: Identity, spec: CommandSpec, request: CommandRequest, data: bytes) -> bytes:
         body = encode_command(

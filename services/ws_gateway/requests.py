@@ -92,6 +92,23 @@ class Infodump(Request, tag="infodump"):
     pattern: str | None = None
 
 
+class ReplayRequest(Request, tag="replay"):
+    """Asks for a session's events again, at the pace they had times `speed` (0: as fast as they can be read)."""
+
+    speed: float = 1.0
+    # A `session_seq`, or a moment (RFC 3339).
+    from_: int | str | None = msgspec.field(default=None, name="from")
+
+
+class ReplayControl(Request, tag="replay_control"):
+    """What a replay of this connection is to do; `speed` and `from` belong to the actions `speed` and `seek`."""
+
+    replay_id: Name
+    action: Literal["pause", "resume", "seek", "speed", "stop"]
+    speed: float | None = None
+    from_: int | str | None = msgspec.field(default=None, name="from")
+
+
 class Resume(Request, tag="resume"):
     """Continues an earlier connection with what it had subscribed to, from after a cursor."""
 
@@ -124,10 +141,11 @@ class Ping(Request, tag="ping"):
     """Asks for a sign of life."""
 
 
-KINDS: dict[str, type[Request]] = {
-    str(kind.__struct_config__.tag): kind
-    for kind in (Authenticate, Subscribe, Unsubscribe, SetMode, Infodump, Resume, Presence, CommandRequest, Ack, Ping)
-}
+_ALL = (
+    *(Authenticate, Subscribe, Unsubscribe, SetMode, Infodump, ReplayRequest, ReplayControl, Resume, Presence),
+    *(CommandRequest, Ack, Ping),
+)
+KINDS: dict[str, type[Request]] = {str(kind.__struct_config__.tag): kind for kind in _ALL}
 
 
 def read_request(text: bytes) -> Request:

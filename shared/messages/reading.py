@@ -94,6 +94,30 @@ class GetTimeline(CommandData):
     wait_s: Annotated[float, Field(ge=0, le=2)] = 2
 
 
+@command(
+    "session",
+    result={"events": list[Any], "places": list[str], "at": list[float], "last_seq": int, "next": str | None},
+    reads=True,
+    public=False,
+)
+class ReplayPage(CommandData):
+    """A page of a session's events as a replay gives them: as `get_timeline` does, and with what the pace needs.
+
+    It begins with the event numbered `from_seq` (or the first one after it), with the first one of `since` or
+    later, or behind the event at the place `after`; the next page is asked for by `cursor`. `until_seq` is the last
+    number wanted; without it the page waits for events that are not recorded yet, and `last_seq` says which was the
+    last. `places` name the events, `at` says when they happened (Unix seconds).
+    """
+
+    session_id: Id
+    from_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    since: Moment | None = None
+    after: Id | None = None
+    until_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
 @command("session", result={"stats": Statistics}, reads=True, public=False)
 class SessionStats(CommandData):
     """Sessions by status and by day, actions per minute and the mean duration; of the last 30 days unless told."""

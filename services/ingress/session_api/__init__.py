@@ -11,17 +11,21 @@ from services.ingress.access import Access
 from services.ingress.bodies import BodyReader
 from services.ingress.commands import CommandDoor
 from services.ingress.schemas import ERRORS
-from services.ingress.session_api import actions, search, sessions, states
+from services.ingress.session_api import actions, queries, replays, search, sessions, states
 from services.ingress.session_api.door import SessionDoor
 from services.ingress.session_api.segments import SegmentRoute
 
 
-def session_router(commands: CommandDoor, access: Access, bodies: BodyReader) -> APIRouter:
-    """The routes of the session API."""
+def session_router(
+    commands: CommandDoor, access: Access, bodies: BodyReader, under_way: replays.Replays | None = None
+) -> APIRouter:
+    """The routes of the session API; replays that are `under_way` are known there, so that they can be ended."""
     routes = APIRouter(tags=["session API"], responses=ERRORS, route_class=SegmentRoute)
     door = SessionDoor(commands, access, bodies)
     sessions.add_routes(routes, door)
     actions.add_routes(routes, door)
     states.add_routes(routes, door)
     search.add_routes(routes, door)
+    queries.add_routes(routes, door)
+    replays.add_routes(routes, door, under_way or replays.Replays())
     return routes

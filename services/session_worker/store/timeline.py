@@ -49,6 +49,7 @@ class Entry(NamedTuple):
     seq: int
     cursor: int
     body: JsonText
+    timestamp: datetime
 
 
 class Page(NamedTuple):
@@ -69,6 +70,11 @@ _WITHIN: LiteralString = "session_id = %(session_id)s and timestamp >= %(since)s
 _RECORDED: LiteralString = f"""
     select min(session_seq) as first_seq, max(session_seq) as last_seq from events
     where {_WITHIN} and session_seq is not null
+"""  # noqa: S608
+
+# The number of the first event from a moment on, from events_by_session of the partitions since then.
+_FIRST_SINCE: LiteralString = f"""
+    select min(session_seq) as seq from events where {_WITHIN} and session_seq is not null
 """  # noqa: S608
 
 # The events after a place: a bounded number is looked through by events_by_session of the partitions between two
@@ -121,6 +127,13 @@ async def find_recorded(tx: Transaction, session_id: str, created: datetime) -> 
     return Recorded(row.first_seq, row.last_seq)
 
 
+async def find_first_since(tx: Transaction, session_id: str, moment: datetime) -> int | None:
+    """The number of a session's first event from a moment on; None when there is none."""
+    (row,) = await _planned_now(tx, _FIRST_SINCE, {"session_id": session_id, "since": moment, "until": _soon()})
+    found: int | None = row.seq
+    return found
+
+
 async def list_entries(
     tx: Transaction, session_id: str, types: list[str] | None, viewer: str | None, after: Place, limit: int
 ) -> Page:
@@ -170,7 +183,7 @@ async def _page(
         size += len(body)
         if entries and size > _PAGE_BYTES:
             break
-        entries.append(Entry(row.session_seq, row.cursor, JsonText(body)))
+        entries.append(Entry(row.session_seq, row.cursor, JsonText(body), row.timestamp))
         last = Place(row.session_seq, row.cursor, row.timestamp)
     first = rows[0]
     if len(entries) < (first.matches or 0):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from services.task_worker.extraction.engine import compiled
+from services.task_worker.extraction.engine import PatternSet, compiled
 from services.task_worker.extraction.findings import Line
 
 # A private key whose end does not come is taken to have ended after so many lines.
@@ -70,6 +70,8 @@ PATTERNS = (
     r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY",
 )
 
+_ANY = PatternSet(PATTERNS)
+
 # What is said in code where a secret would stand, and is none.
 _NO_SECRETS = (b"null", b"None", b"none", b"true", b"false", b"True", b"False", b"undefined", b"os.", b"process.env")
 _MARK = b"[masked:"
@@ -92,7 +94,11 @@ def mask_lines(state: State, lines: Sequence[Line]) -> tuple[State, list[Line]]:
     masked = []
     for line in lines:
         kept = state.get(line.stream, {})
-        raw, kept = _mask_line(kept, line.text.encode(errors="replace"), line.more)
+        raw = line.text.encode(errors="replace")
+        if not (kept or line.more or _ANY.match(raw)):
+            masked.append(line)
+            continue
+        raw, kept = _mask_line(kept, raw, line.more)
         if kept:
             state[line.stream] = kept
         else:
