@@ -126,7 +126,7 @@ def make_pool(
         if error.name != "claude_agent_sdk":
             raise
 
-        def refuse(bot: Bot, resume: str | None) -> LiveClient:
+        def refuse(bot: Bot, resume: str | None) -> "LiveClient":
             raise AssertionError("there is no SDK")
 
         return Pool(bots, refuse, max_clients=1), NOT_INSTALLED

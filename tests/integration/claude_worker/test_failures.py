@@ -50,6 +50,26 @@ def test_an_error_that_passes_is_not_seen_and_the_question_is_asked_once(rooms: 
     assert sum("one question" in prompt for prompt in prompts(api, "one question")) == 1
 
 
+@pytest.mark.parametrize(
+    ("trouble", "reason", "told"),
+    [
+        ("error 429", "api_429", "Sorry, I have been asked more than I am allowed to answer just now."),
+        ("error 401", "api_401", "I can't answer: the credential for Claude is not accepted."),
+    ],
+)
+def test_a_limit_and_a_bad_key_are_told_as_what_they_are(rooms: Rooms, trouble: str, reason: str, told: str) -> None:
+    failed = rooms.talk(f"[[{trouble}]]", f"r-{reason}")
+    assert (failed["event"], failed["reason"], failed["attempt"]) == ("chat_failed", reason, 2)
+    assert failed["answer"].startswith(told)
+
+
+def test_an_answer_that_is_cut_off_in_mid_stream_is_asked_for_again_and_comes_whole(rooms: Rooms) -> None:
+    cut = rooms.talk("[[long 600]] [[cut 3 times=1]]", "r-cut")
+    assert cut["event"] == "chat_answered" and len(cut["answer"]) > 590
+    numbers = [int(word.removeprefix("word-")) for word in cut["answer"].split()[:-1]]
+    assert numbers == list(range(len(numbers)))
+
+
 def test_a_client_that_died_while_idle_is_replaced(rooms: Rooms) -> None:
     rooms.talk("my colour is teal [[say noted]]", "r-idle")
     for client in clients_of(rooms.processes[0]):
