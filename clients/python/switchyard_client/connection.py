@@ -113,6 +113,8 @@ class Connection:
     async def close(self) -> None:
         """Close the connection; commands without an answer are given up."""
         if self._life is not None:
+            if self._socket is not None:
+                await self._socket.close()  # in good order, where a cancelled reader would say 1011
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
         for call in self._calls.values():
