@@ -19,7 +19,10 @@ from bench.figures import Benchmark
 from bench.plan import Plan
 from cli.local.processes import LocalError, raise_file_limit
 
-NAMES = ("ingress", "fanout", "path", "commands", "memory_search", "tasks", "live", "chat", "runner", "extraction", "growth")
+NAMES = (
+    "ingress", "fanout", "path", "commands", "memory_search", "tasks", "live", "chat", "runner", "runs", "extraction",
+    "growth",
+)  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:
