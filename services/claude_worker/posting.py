@@ -7,10 +7,11 @@ or was stopped for that long, between the request and the note of its end, and t
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
+from prometheus_client import Counter
 
 from services.claude_worker.posting_campfire import DEADLINE_SECONDS, Campfire, Posted
 from services.claude_worker.posting_growing import Growing, Servers, Way
@@ -34,9 +35,13 @@ ATTEMPT_SECONDS = DEADLINE_SECONDS + 5.0
 # For so long a post is tried, after 1 s, 2 s, 4 s … and then each five minutes.
 KEEP_TRYING_SECONDS = 24 * 3_600.0
 LONGEST_WAIT_SECONDS = 300.0
+# After a bug of our own.
+STUCK_SECONDS = 60.0
 # What a stop waits for requests that are under way.
 STOP_SECONDS = 3.0
 Chat = tuple[str, str]
+
+ATTEMPTS = Counter("switchyard_chat_posts_total", "Attempts to tell rooms something, by what came of them", ["status"])
 log = get_logger()
 
 
@@ -114,33 +119,43 @@ class Poster:
                 await posts.owe_ends(tx, sorted(owned))
                 due = await posts.next_posts(tx, sorted(owned))
         except Exception as error:
-            if not is_transient(error):
-                raise
-            log.warning("database_away", reason=str(error).split("\n")[0])
+            if is_transient(error):
+                log.warning("database_away", reason=str(error).split("\n")[0])
+            else:
+                log.exception("posts_not_found")
             return
         for post in due:
             chat = (post.room_id, post.bot_id)
             if chat not in self._under_way:
-                self._begin(chat, post, self._deliver(post, owned[post.partition]))
+                self._begin(chat, post, owned[post.partition])
 
-    def _begin(self, chat: Chat, post: Post, work: Coroutine[Any, Any, None]) -> None:
-        task = self._under_way[chat] = asyncio.create_task(work)
+    def _begin(self, chat: Chat, post: Post, ownership: Ownership) -> None:
+        task = self._under_way[chat] = asyncio.create_task(self._try(post, ownership))
 
         def done(task: asyncio.Task[None]) -> None:
             del self._under_way[chat]
-            if task.cancelled():
-                return
-            if (error := task.exception()) is None:
+            if not task.cancelled() and task.exception() is None:
                 # There may be more for this room.
                 self.poke()
-            elif isinstance(error, Fenced):
-                log.warning("post_left_to_another", post_id=post.post_id, reason=str(error))
-            elif is_transient(error):
-                log.warning("database_away", reason=str(error).split("\n")[0])
-            else:
-                log.error("post_stuck", post_id=post.post_id, exc_info=error)
 
         task.add_done_callback(done)
+
+    async def _try(self, post: Post, ownership: Ownership) -> None:
+        try:
+            await self._deliver(post, ownership)
+        except Fenced as fenced:
+            log.warning("post_left_to_another", post_id=post.post_id, reason=str(fenced))
+        except Exception as error:
+            if is_transient(error):
+                log.warning("database_away", reason=str(error).split("\n")[0])
+                await asyncio.sleep(AWAY_SECONDS)
+                return
+            # A bug, which must not have it tried without end.
+            log.exception("post_stuck", post_id=post.post_id)
+            broken = Posted(
+                "again", reason=f"{type(error).__name__} here; the log has it", unsure=True, wait=STUCK_SECONDS
+            )
+            await self._after_failure(post, broken)
 
     async def _deliver(self, post: Post, ownership: Ownership) -> None:
         """Do what can be done now for a post."""
@@ -257,6 +272,7 @@ def backoff(number: int) -> float:
 
 
 def _tell(post: Post, status: str, reason: str | None, *, wait: float | None = None) -> None:
+    ATTEMPTS.labels(status).inc()
     (log.info if status == "sent" else log.warning)(
         "post_attempt",
         post_id=post.post_id,

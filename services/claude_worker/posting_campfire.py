@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
@@ -123,7 +123,8 @@ class Campfire:
                 posted = _meaning(response)
                 # What it says is of no use; the connection is, if that is not much.
                 if posted.what == "sent":
-                    await _read(response, MAX_ANSWER)
+                    with suppress(httpx.HTTPError):
+                        await _read(response, MAX_ANSWER)
                 return posted
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return Posted("again", reason=f"Campfire can't be reached: {_said(error, url)}")
@@ -175,8 +176,8 @@ def _meaning(response: httpx.Response) -> Posted:
     return Posted("refused", reason=_WHY.get(status, f"Campfire refuses it ({status})"), status=status)
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
-    read = b""
+async def _read(response: httpx.Response, limit: int) -> bytearray:
+    read = bytearray()
     async for piece in response.aiter_bytes():
         read += piece
         if len(read) > limit:

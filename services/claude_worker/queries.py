@@ -8,7 +8,7 @@ from typing import Any
 from services.claude_worker import budgets
 from services.claude_worker.bots import Bot
 from services.claude_worker.budgets import Used
-from services.claude_worker.store import approvals, reading, registry, switches
+from services.claude_worker.store import approvals, posts, reading, registry, switches
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction
 from shared.messages import Command
@@ -68,7 +68,11 @@ async def _pool_and_queue(tx: Transaction, data: ChatStats) -> dict[str, Any]:
         pool[counts] = dict(sum((Counter(worker.get(counts, {})) for worker in workers), Counter()))
     answers = sum(pool["answers"].values())
     pool["hit_rate"] = round(pool["answers"].get("hot", 0) / answers, 4) if answers else None
-    queue = {**await reading.count_open(tx), "chats": await reading.open_chats(tx, data.room_id, data.bot_id)}
+    queue = {
+        **await reading.count_open(tx),
+        "posts": await posts.count_waiting(tx),
+        "chats": await reading.open_chats(tx, data.room_id, data.bot_id),
+    }
     return {
         "workers": workers,
         "pool": pool,

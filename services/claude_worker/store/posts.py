@@ -97,6 +97,12 @@ _WAITS = text("""
     where status = 'waiting' and partition = :partition and room_id = :room_id and bot_id = :bot_id limit 1
 """)
 
+# By chat_posts_waiting.
+_COUNT = text("""
+    select count(*) as count, extract(epoch from now() - min(created)) as oldest_s from chat_posts
+    where status = 'waiting'
+""")
+
 # All by the primary key.
 _BEGIN_DRAFT = text("insert into chat_drafts (turn_id) values (:turn_id) on conflict do nothing")
 _SAVE_DRAFT = text("update chat_drafts set message_ref = :message_ref where turn_id = :turn_id")
@@ -150,6 +156,12 @@ async def waits(tx: Transaction, partition: int, room_id: str, bot_id: str) -> b
     """Whether a chat is still to be told something."""
     asked = {"partition": partition, "room_id": room_id, "bot_id": bot_id}
     return (await tx.execute(_WAITS, asked)).first() is not None
+
+
+async def count_waiting(tx: Transaction) -> dict[str, Any]:
+    """How much rooms are still to be told, and for how long the oldest of it waits."""
+    row = (await tx.execute(_COUNT)).one()
+    return {"waiting": row.count, "oldest_s": round(float(row.oldest_s or 0), 3)}
 
 
 async def begin_draft(tx: Transaction, turn_id: str) -> None:
