@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -307,6 +308,17 @@ def test_claude_code_does_a_task_its_tool_calls_are_events_and_its_answer_the_re
     run = ended(doors, name)
     assert (run["command"], run["recipe"]) == ("claude", "claude")
     assert run["usage"]["output_tokens"] >= 500 and run["usage"]["cost_usd"] > 0
+
+
+def test_the_command_line_runs_agents_with_the_settings_of_its_checkout(doors: Doors, stack: Stack) -> None:
+    name = agent(doors)
+    words = ["agent", "run", name, "--once", "--", "sh", "-c", 'echo "$SWITCHYARD_AGENT"; exit 3']
+    done = subprocess.run(
+        [PYTHON, "-m", "cli.main", *words], env=stack.environment.for_children(), timeout=60, check=False
+    )
+    run = ended(doors, name)
+    assert done.returncode == run["exit_code"] == 3
+    assert texts(lines_of(doors, run["run_id"])) == [name]
 
 
 def test_a_bad_token_is_said_and_ends_the_runner(doors: Doors) -> None:

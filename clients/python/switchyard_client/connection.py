@@ -85,6 +85,7 @@ class Connection:
         self._behind = False
         self._resume_token: str | None = None
         self._life: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def __aenter__(self) -> "Connection":
         await self.open()
@@ -112,6 +113,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection; commands without an answer are given up."""
+        self._closing = True
         if self._life is not None:
             if self._socket is not None:
                 await self._socket.close()  # in good order, where a cancelled reader would say 1011
@@ -201,6 +203,8 @@ class Connection:
             except ConnectionRefused:
                 raise
             except ConnectionClosed as closed:
+                if self._closing:
+                    return
                 code = closed.rcvd.code if closed.rcvd else 0
                 reason = closed.rcvd.reason if closed.rcvd else "the connection broke"
                 if code == _NOT_ALLOWED:
