@@ -100,12 +100,12 @@ def ended(doors: Doors, name: str, deadline: float = 30) -> dict[str, Any]:
     return run_of(doors, name, *ENDED, deadline=deadline)
 
 
-def lines_of(doors: Doors, run_id: str) -> list[dict[str, Any]]:
-    """All lines of a run that are stored."""
+def lines_of(doors: Doors, run_id: str, **which: Any) -> list[dict[str, Any]]:
+    """All lines of a run that are stored, or those of one `stream`."""
     lines: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
-        page = doors.command("get_output", run_id=run_id, limit=500, **cursor)
+        page = doors.command("get_output", run_id=run_id, limit=500, **which, **cursor)
         lines += page["lines"]
         if page["next"] is None:
             return lines

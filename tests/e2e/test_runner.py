@@ -189,8 +189,7 @@ os.write(2, b"still here\\n")
         (False, False),
     ]
     assert end[-1]["text"] == "no end"
-    errors = doors.command("get_output", run_id=run["run_id"], stream="stderr")["lines"]
-    assert [line["text"] for line in errors] == ["still here"]
+    assert [line["text"] for line in lines_of(doors, run["run_id"], stream="stderr")] == ["still here"]
     session = doors.command("get_session", session_id=run["run_id"])["session"]
     assert (session["title"], session["status"]) == ("odd bytes", "completed")
 
