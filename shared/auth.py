@@ -62,6 +62,8 @@ class Caller:
                     raise refused_at(index, part.spec.name, refusal) from None
         elif self.sessions is not None:
             self.enter(getattr(data, "session_id", None))
+            for session_id in data.read_session_ids:
+                self.enter(session_id)
 
     def enter(self, session_id: str | None) -> None:
         """Raise `Rejected("forbidden")` unless the caller may work in a session, or, with None, outside of any."""

@@ -65,10 +65,16 @@ def check_allowed(identity: Identity, spec: CommandSpec, data: dict[str, Any], t
     if identity.topics is None or identity.hears_sessions:
         return
     parts = asked.parts if isinstance(asked, Batch) else [Part(spec, asked, text)]
-    if not all(_in_reach(identity.topics, getattr(part.data, "session_id", None)) for part in parts):
+    named = [session_id for part in parts for session_id in (_session_of(part), *part.data.read_session_ids)]
+    if not all(_in_reach(identity.topics, session_id) for session_id in named):
         raise Rejected(
             "forbidden", "the token is for certain topics: a command must name a session among them", command=spec.name
         )
+
+
+def _session_of(part: Part) -> str | None:
+    session_id: str | None = getattr(part.data, "session_id", None)
+    return session_id
 
 
 def _in_reach(topics: Topics, session_id: str | None) -> bool:

@@ -24,6 +24,11 @@ class CommandData(Model):
         return () if session_id is None else (session_id,)
 
     @property
+    def read_session_ids(self) -> Sequence[str]:
+        """Sessions it is not about, but takes something over from: who may not work in them may not ask for it."""
+        return ()
+
+    @property
     def further_scope(self) -> Scope | None:
         """What a key needs besides the command's own scope, because of what is asked for."""
         return None

@@ -1,11 +1,12 @@
 """Sessions and their conversation: commands, nouns and events."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from shared.messages.commands import CommandData
-from shared.messages.envelope import Event, Id, Label, Model, Text
+from shared.messages.envelope import Event, Id, Label, Model, Scope, Text
 from shared.messages.json_text import JsonText
 from shared.messages.registry import command
 
@@ -56,13 +57,29 @@ class Chunk(Model):
     example={"session_id": "demo", "title": "Checkout rewrite", "participants": ["ada", "claude_code"]},
 )
 class CreateSession(CommandData):
-    """Open a session; an id is made when none is given."""
+    """Open a session; an id is made when none is given.
+
+    `fork_of` is another session, whose state is this one's `initial`: as it was after its event numbered `fork_seq`,
+    or as it is.
+    """
 
     session_id: Id | None = None
     title: Label | None = None
     participants: Annotated[list[Id], Field(max_length=1000)] = []
     user_id: Id | None = None
     initial: JsonText | None = None
+    fork_of: Id | None = None
+    fork_seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+    @property
+    def read_session_ids(self) -> Sequence[str]:
+        """The session it is forked from."""
+        return () if self.fork_of is None else (self.fork_of,)
+
+    @property
+    def further_scope(self) -> Scope | None:
+        """Who takes over another session's state must be one who may read it."""
+        return None if self.fork_of is None else "read"
 
 
 @command("session", result={"session": Session}, reads=True, example={"session_id": "demo"})

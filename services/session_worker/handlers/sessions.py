@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from services.session_worker import sessions, store
+from services.session_worker.forks import forked_state
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction
-from shared.errors import conflict, not_found
+from shared.errors import conflict, invalid, not_found
 from shared.messages import Command, new_id
 from shared.messages.session import (
     CompleteSession,
@@ -22,11 +23,17 @@ async def create_session(tx: Transaction, command: Command) -> Reply:
     """Open a session; an id that is taken is a conflict."""
     asked: CreateSession = command.data
     session_id = asked.session_id or new_id()
+    forked = None
+    if asked.fork_of is not None:
+        asked = asked.model_copy(update={"initial": await forked_state(tx, asked)})
+        forked = f"forked from {asked.fork_of}" + ("" if asked.fork_seq is None else f" at {asked.fork_seq}")
+    elif asked.fork_seq is not None:
+        raise invalid("`fork_seq` belongs to `fork_of`, the session it is a number in", fork_seq=asked.fork_seq)
     session = await store.sessions.insert_session(tx, session_id, asked)
     if session is None:
         raise conflict(f"session {session_id!r} exists already", session_id=session_id)
     await store.sessions.add_transition(
-        tx, session, before=None, by=command.sender_agent_id, reason=None, message_id=command.message_id
+        tx, session, before=None, by=command.sender_agent_id, reason=forked, message_id=command.message_id
     )
     session = sessions.told(session)
     return Reply({"session": session}, [SessionCreated(session_id=session_id, session=session)])

@@ -33,6 +33,9 @@ _SET_STATUS = text("""
     returning last_activity
 """)
 
+# What a session was opened with, by the primary key.
+_INITIAL = text("select initial::text from sessions where id = :id")
+
 # The history of a session's status.
 _INSERT_TRANSITION = text("""
     insert into session_transitions (session_id, from_status, to_status, by_agent, reason, message_id)
@@ -67,6 +70,12 @@ async def insert_session(tx: Transaction, session_id: str, asked: CreateSession)
         )
     ).one_or_none()
     return _session(row) if row else None
+
+
+async def find_initial(tx: Transaction, session_id: str) -> str | None:
+    """What a session was opened with, as JSON."""
+    initial: str | None = (await tx.execute(_INITIAL, {"id": session_id})).scalar_one()
+    return initial
 
 
 async def lock_session(tx: Transaction, session_id: str) -> Session | None:

@@ -77,6 +77,13 @@ _FIRST_SINCE: LiteralString = f"""
     select min(session_seq) as seq from events where {_WITHIN} and session_seq is not null
 """  # noqa: S608
 
+# The state after an event: that of the last `state_updated` up to it, from events_by_session read backwards.
+_STATE_AT: LiteralString = f"""
+    select (body -> 'state')::text as state from events
+    where {_WITHIN} and session_seq <= %(seq)s and type = 'state_updated'
+    order by session_seq desc, cursor desc limit 1
+"""  # noqa: S608
+
 # The events after a place: a bounded number is looked through by events_by_session of the partitions between two
 # moments, merged; and of those that match, as many are taken as fit. Two events have one number only when somebody else
 # than a worker published one of them. What happens in a sidebar, and who is mentioned there, is for those who take part
@@ -132,6 +139,13 @@ async def find_first_since(tx: Transaction, session_id: str, moment: datetime) -
     (row,) = await _planned_now(tx, _FIRST_SINCE, {"session_id": session_id, "since": moment, "until": _soon()})
     found: int | None = row.seq
     return found
+
+
+async def find_state_at(tx: Transaction, session_id: str, created: datetime, seq: int) -> str | None:
+    """A session's state, as JSON, right after its event with this number; None when it was not patched till then."""
+    values = {"session_id": session_id, "since": created - _SKEW, "until": _soon(), "seq": seq}
+    rows = await _planned_now(tx, _STATE_AT, values)
+    return rows[0].state if rows else None
 
 
 async def list_entries(

@@ -179,3 +179,24 @@ def test_a_rate_that_is_used_up_says_when_to_come_again() -> None:
     assert (error.value.details["limit"], error.value.details["window_s"]) == (60, 60)
     assert 0.5 < error.value.details["retry_after"] <= 1
     Caller("free", frozenset()).count()
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"),
+    [
+        (Caller("k", frozenset({"publish", "read"})), True),
+        (Caller("k", frozenset({"publish"})), False),
+        (Caller("k", frozenset({"publish", "read"}), sessions=Sessions(["mine", "theirs"])), True),
+        (Caller("k", frozenset({"publish", "read"}), sessions=Sessions(["mine"])), False),
+    ],
+)
+def test_a_fork_takes_over_only_what_its_maker_may_read(caller: Caller, allowed: bool) -> None:
+    spec = spec_of("create_session")
+    document = {"session_id": "mine", "fork_of": "theirs"}
+    data = validate_data(spec, document, encode(document))
+    if allowed:
+        caller.permit(spec, data)
+    else:
+        with pytest.raises(Rejected) as error:
+            caller.permit(spec, data)
+        assert error.value.code == "forbidden"
