@@ -1,7 +1,7 @@
 // The bots that are declared: what they have used today, and whether they are on.
 
 import { chatStats, refreshStats } from "../chats.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { isAdmin, isLive } from "../store.js";
 import { count } from "../times.js";
 import { useDeed } from "./talk_actions.js";
@@ -49,7 +49,8 @@ function Bot({ bot }) {
 
 function Off({ name, busy, onCancel, onDone }) {
   const field = useRef(null);
-  useEffect(() => field.current.focus(), []);
+  // Before the next letter is typed.
+  useLayoutEffect(() => field.current.focus(), []);
   const submit = (event) => {
     event.preventDefault();
     onDone(field.current.value.trim());

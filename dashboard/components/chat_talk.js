@@ -73,7 +73,7 @@ function Actions({ room, bot }) {
   const [asking, setAsking] = useState(false);
   const { run, busy, error } = useDeed();
   const yes = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (asking) yes.current.focus();
   }, [asking]);
   if (!canWrite.value) return null;

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from cli.local.environment import ROOT
 from cli.local.postgres import Postgres
 from cli.local.rabbitmq import RabbitMQ
 from cli.local.stack import Stack
@@ -108,10 +109,16 @@ def stack(
 ) -> Iterator[Stack]:
     """Every service, started once for all of these tests, which therefore name sessions and agents of their own.
 
-    Its bots ask a stand-in of the Messages API.
+    Its bots ask a stand-in of the Messages API; one of them must be allowed its tool.
     """
+    config = tmp_path_factory.mktemp("config") / "switchyard.toml"
+    config.write_text((ROOT / "switchyard.toml").read_text() + '\n[bots.clerk]\nask_tools = ["chat_stats"]\n')
     with MessagesAPI() as api:
-        settings = {"ANTHROPIC_BASE_URL": api.url, "ANTHROPIC_API_KEY": "sk-stand-in"}
+        settings = {
+            "SWITCHYARD_CONFIG": str(config),
+            "ANTHROPIC_BASE_URL": api.url,
+            "ANTHROPIC_API_KEY": "sk-stand-in",
+        }
         for database_url in copy_of(postgres, template):
             for amqp_url in vhost_of(rabbitmq):
                 yield from running_stack(database_url, amqp_url, tmp_path_factory, request, **settings)

@@ -62,9 +62,9 @@ def test_a_bot_is_switched_off_and_on_and_whoever_only_reads_can_not(visit: Visi
     page = sign_in(visit(f"/?view=chat&room={room}&bot=assistant"), site.key)
     try:
         page.get_by_role("button", name="Switch assistant off").click()
-        page.keyboard.type("it talks nonsense")
+        page.get_by_label("Why assistant is switched off").fill("it talks nonsense")
         page.keyboard.press("Enter")
-        expect(page.locator(".bot")).to_contain_text("it talks nonsense")
+        expect(page.locator(".bot", has_text="assistant")).to_contain_text("it talks nonsense")
         expect(page.locator(".composer-closed")).to_contain_text("switched off")
         site.command("chat_message", **said)
         expect(page.get_by_role("log")).to_contain_text("Not answered: the bot is switched off.")
@@ -74,9 +74,27 @@ def test_a_bot_is_switched_off_and_on_and_whoever_only_reads_can_not(visit: Visi
         expect(other.get_by_role("log")).to_contain_text("Not answered")
         expect(other.locator(".composer-closed")).to_contain_text("You can read along")
         other.get_by_role("button", name="Back to the list").click()
-        expect(other.locator(".bot")).to_contain_text("switched off by")
+        expect(other.locator(".bot", has_text="assistant")).to_contain_text("switched off by")
         assert other.locator(".bot button, .begin button").count() == 0 and fits(other)
     finally:
         site.command("switch_bot", bot_id="assistant", on=True)
     expect(page.get_by_role("button", name="Switch assistant off")).to_be_visible()
     expect(page.get_by_label("Say something")).to_be_visible()
+
+
+def test_a_tool_that_waits_to_be_allowed_is_shown_everywhere_and_allowed(visit: Visit, site: Site, room: str) -> None:
+    page = sign_in(visit("/?view=chat", width=390, height=844), site.key)
+    said = {"room_id": room, "bot_id": "clerk", "user_name": "Ada"}
+    site.command("chat_message", **said, text="[[tool chat_stats {}]]")
+    waiting = page.get_by_role("region", name="Wait to be allowed").get_by_role("button", name=room)
+    expect(waiting).to_be_visible(timeout=40_000)
+    expect(page.locator(".tab[data-view=chat] .tab-count")).to_have_text("1")
+    waiting.click()
+    asked = page.get_by_role("region", name="clerk asks to use")
+    expect(asked).to_contain_text("chat_stats")
+    expect(page.locator(".talk-head .pill")).to_have_text("waits to be allowed")
+    assert fits(page)
+    asked.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("log").locator(".answer")).to_contain_text("chat_stats", timeout=40_000)
+    expect(asked).to_have_count(0)
+    expect(page.locator(".tab[data-view=chat] .tab-count")).to_have_text("")
