@@ -65,8 +65,8 @@ class Poster:
         self._owed.set()
 
     def on_committed(self, command: Command) -> None:
-        """A turn that ends is what rooms are told most; the rest is found by looking."""
-        if command.spec.name == "finish_turn":
+        """Look at once if this may owe something; what others commit is found by looking now and then."""
+        if posts.is_owed():
             self.poke()
 
     def grow(self, ownership: Ownership, held: Held) -> Growing | None:

@@ -1,5 +1,6 @@
 """SQL of posts: what the rooms of chat servers are still to be told, in its order."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,14 @@ class Post(NamedTuple):
     ends: bool
     age_s: float
 
+
+class _Owing:
+    """When something was owed last; most turns owe nothing, and nobody needs to look then."""
+
+    at = float("-inf")
+
+
+_MOMENT_SECONDS = 1.0
 
 _OWE = text("""
     insert into chat_posts (turn_id, room_id, bot_id, partition, reply_to, text)
@@ -113,9 +122,15 @@ _DROP_DRAFT = text("delete from chat_drafts where turn_id = :turn_id")
 async def owe_post(tx: Transaction, held: Held, text: str) -> None:
     """Tell the room of a turn something, if it came by a door that takes answers."""
     if held.reply_to is not None:
+        _Owing.at = time.monotonic()
         turn = held.turn
         place = {"turn_id": turn.turn_id, "room_id": turn.room_id, "bot_id": turn.bot_id, "partition": held.partition}
         await tx.execute(_OWE, {**place, "reply_to": held.reply_to, "text": text})
+
+
+def is_owed() -> bool:
+    """Whether a transaction of this process has owed something a moment ago: what a commit is about, perhaps."""
+    return time.monotonic() - _Owing.at < _MOMENT_SECONDS
 
 
 async def owe_ends(tx: Transaction, partitions: Sequence[int]) -> None:
