@@ -159,7 +159,7 @@ SCENARIOS: dict[str, Scenario] = {
     "get_output": Scenario((OPENED, BEGUN, WRITTEN), {"run_id": "$run"}, finds=("lines",)),
     "query_extractions": Scenario((*RAN, FOUND), {"agent_name": "$own", "type": "code_block"}, finds=("extractions",)),
     "get_code_block": Scenario((*RAN, FOUND), {"sha256": "$sha256"}),
-    "agent_stats": Scenario(RAN, {"agent_name": "$own"}),
+    "agent_stats": Scenario((*RAN, FOUND), {"agent_name": "$own"}),
     "query_sessions": Scenario((OPENED, BEGUN), {"agent_name": "$own"}, finds=("sessions",)),
     # Sidebars
     "spawn_sidebar": Scenario(
