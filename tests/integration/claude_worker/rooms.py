@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,4 +141,10 @@ class Rooms:
 
 def clients_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The processes of Claude Code that a worker has started."""
-    return [child for child in psutil.Process(process.pid).children(recursive=True) if "claude" in child.name()]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        # It may just be going.
+        with suppress(psutil.NoSuchProcess):
+            if "claude" in child.name():
+                found.append(child)
+    return found
