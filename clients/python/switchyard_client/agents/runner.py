@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from switchyard_client.agents.endings import Ending
 from switchyard_client.agents.options import Options
 from switchyard_client.agents.process import CannotStart, Plan
 from switchyard_client.agents.reports import Facts, label
-from switchyard_client.agents.run import Ending, Run
+from switchyard_client.agents.run import Run
 from switchyard_client.agents.surroundings import environment, make_folders, remove_folders
 from switchyard_client.agents.warden import Warden
 from switchyard_client.connection import Connection
