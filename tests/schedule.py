@@ -16,6 +16,7 @@ LONG = {
     "tests/integration/ingress/test_broker_trouble.py": 90,
     "tests/integration/cli/test_up.py": 45,
     "tests/integration/bus/test_outages.py": 40,
+    "tests/integration/claude_worker/test_limits.py": 40,
     "tests/integration/ws_gateway/test_replicas.py": 35,
     "tests/integration/ingress/test_keys.py": 30,
     "tests/browser/test_dashboard.py": 25,

@@ -35,13 +35,14 @@ class Housekeeping:
 
     async def run(self, partitions: Callable[[], Collection[int]]) -> None:
         """Look now and then, whatever goes wrong with it; `partitions` gives those that are this worker's."""
-        swept = -SWEEP_SECONDS
+        swept = weighed = -SWEEP_SECONDS
         while True:
             try:
                 if time.monotonic() - swept >= SWEEP_SECONDS:
-                    swept = time.monotonic()
+                    swept, weighed = time.monotonic(), 0.0
                     await self.sweep()
-                await self._weigh()
+                since, weighed = weighed, time.monotonic()
+                await self._weigh(since)
                 await self._follow_records(partitions())
             except Exception as error:
                 if is_transient(error):
@@ -64,8 +65,9 @@ class Housekeeping:
             self._killed += len(left)
             await asyncio.to_thread(processes.end, left)
 
-    async def _weigh(self) -> None:
-        if pids := self._pool.pids:
+    async def _weigh(self, since: float) -> None:
+        # What one takes that does nothing changes little; all are looked at after each sweep.
+        if pids := self._pool.pids(since):
             self._pool.weigh(await asyncio.to_thread(processes.measure, pids))
 
     async def _follow_records(self, partitions: Collection[int]) -> None:

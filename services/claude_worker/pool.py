@@ -167,10 +167,14 @@ class Pool:
         for place in self._all():
             place.client.kill()
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes of all clients."""
-        return [pid for place in self._all() if (pid := place.client.pid) is not None]
+    def pids(self, since: float) -> list[int]:
+        """The processes of clients that were not measured, or have done something since then (monotonic)."""
+        return [
+            pid
+            for place in self._all()
+            if (pid := place.client.pid) is not None
+            and (place.measured is None or place.is_busy or place.client.used_at >= since)
+        ]
 
     @property
     def homes(self) -> Collection[Path]:
