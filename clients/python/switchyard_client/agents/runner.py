@@ -19,16 +19,11 @@ from switchyard_client.agents.process import CannotStart, Plan
 from switchyard_client.agents.reports import Facts, label
 from switchyard_client.agents.run import Run
 from switchyard_client.agents.surroundings import environment, make_folders, remove_folders
+from switchyard_client.agents.tasks import TaskQueue
 from switchyard_client.agents.warden import Warden
 from switchyard_client.connection import Connection
-from switchyard_client.errors import CommandRefused
+from switchyard_client.errors import CommandRefused, SwitchyardError
 
-# A waiting claim is asked for so long; a runner that stops waits for its answer.
-_CLAIM_SECONDS = 5.0
-LEASE_SECONDS = 60.0
-_BEAT_SECONDS = 15.0
-# Before the lease ends for others, it has ended for us.
-_MARGIN_SECONDS = 2.0
 _RESTART_PAUSE, _LONGEST_RESTART_PAUSE = 1.0, 60.0
 _WELL_AFTER = 30.0
 
@@ -45,6 +40,7 @@ class Runner:
         self._bus = bus
         self._say = say
         self._options = replace(options, worker_id=options.worker_id or f"{socket.gethostname()}-{os.getpid()}")
+        self._tasks = TaskQueue(bus, self._options)
         self._runner_id = str(uuid4())
         self._runs: dict[str, Run] = {}
         self._stopping = asyncio.Event()
@@ -66,7 +62,7 @@ class Runner:
                     break
                 hands.release()
                 free = self._options.concurrency - len(tasks)
-                for task in await self._claim(free if left is None else min(free, left)):
+                for task in await self._tasks.claim(free if left is None else min(free, left)):
                     left = left if left is None else left - 1
                     await hands.acquire()
                     doing = asyncio.create_task(self._do(task))
@@ -113,8 +109,10 @@ class Runner:
             listening = asyncio.create_task(self._listen())
             yield
         finally:
-            for task in (*self._background, *([listening] if listening else [])):
+            rest = [*self._background, *([listening] if listening else [])]
+            for task in rest:
                 task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
             await asyncio.to_thread(warden.dismiss)
 
     async def _listen(self) -> None:
@@ -126,23 +124,6 @@ class Runner:
                 for run in list(self._runs.values()):
                     if run.facts.task_id == event["task"]["task_id"]:
                         run.end_soon("given_away", "its task was cancelled", 5.0)
-
-    async def _claim(self, count: int) -> list[dict[str, Any]]:
-        options = self._options
-        data: dict[str, Any] = {
-            "agent_name": options.agent_name,
-            "worker_id": options.worker_id,
-            "count": min(count, 50),
-            "wait_s": _CLAIM_SECONDS,
-        }
-        if options.capabilities:
-            data["capabilities"] = list(options.capabilities)
-        began = time.monotonic()
-        # Until it has an answer, tasks may be ours that we know nothing of.
-        claimed: list[dict[str, Any]] = (await self._bus.command("claim_task", data))["tasks"]
-        for task in claimed:
-            task["held_until"] = max(began, time.monotonic() - _CLAIM_SECONDS) + LEASE_SECONDS
-        return claimed
 
     async def _finish(self, tasks: set[asyncio.Task[Any]]) -> None:
         """Wait for what is in hand, if we are to stop not for ever."""
@@ -180,13 +161,15 @@ class Runner:
         command, more = ("complete_session", {}) if ending.state == "completed" else ("fail_session", {})
         if ending.error and command == "fail_session":
             more = {"reason": ending.error}
-        await self._settle(command, {"session_id": run_id, **more})
+        await self._tasks.settle(command, {"session_id": run_id, **more})
         return ending
 
     async def _do(self, task: dict[str, Any]) -> None:
         """Do one task, to the report of what came of it."""
         try:
             await self._attempt(task)
+        except SwitchyardError as error:
+            log.error("task %s could not be done: %s", task["task_id"], error)
         except Exception:
             # The others in hand go on; this one's lease lapses.
             log.exception("task %s could not be done", task["task_id"])
@@ -204,7 +187,7 @@ class Runner:
         beat: list[asyncio.Task[None]] = []
 
         def begin(run: Run) -> None:
-            beat.append(asyncio.create_task(self._keep(run, lease, held_until)))
+            beat.append(asyncio.create_task(self._tasks.keep(run, lease, held_until)))
 
         try:
             name = _name(self._options.agent_name)
@@ -213,22 +196,6 @@ class Runner:
             for each in beat:
                 each.cancel()
         self._say(f"task {task['task_id']} is {ending.state}" + (f": {ending.error}" if ending.error else ""))
-
-    async def _keep(self, run: Run, lease: dict[str, Any], held_until: float) -> None:
-        """Keep the lease of a run's task; without it, another may be at work on it already: the process is ended."""
-        while True:
-            await asyncio.sleep(_BEAT_SECONDS)
-            asked = time.monotonic()
-            try:
-                left = held_until - _MARGIN_SECONDS - asked
-                await self._bus.command("heartbeat_task", lease, timeout=max(left, 0.01))
-                held_until = asked + LEASE_SECONDS
-            except TimeoutError:
-                run.end_soon("given_away", "its lease could not be kept: the server was away for too long", 2.0)
-                return
-            except CommandRefused as refused:
-                run.end_soon("given_away", label(refused.message), 2.0)
-                return
 
     async def _run(
         self,
@@ -299,32 +266,8 @@ class Runner:
             if folders is not None:
                 await remove_folders(folders)
         if lease is not None and not ending.given_away:
-            await self._report(lease, ending, run_id, lines, time.monotonic() - began)
+            await self._tasks.report(lease, ending, run_id, lines, time.monotonic() - began)
         return ending
-
-    async def _report(self, lease: dict[str, Any], ending: Ending, run_id: str, lines: int, seconds: float) -> None:
-        """Report on a task. Killed on purpose it is not tried again; when the runner stops, it is given back."""
-        if ending.state == "completed":
-            output = {
-                "exit_code": ending.exit_code,
-                "result": ending.result,
-                "run_id": run_id,
-                "lines": lines,
-                "duration_s": round(seconds, 3),
-            }
-            if ending.result_error:
-                output["result_error"] = ending.result_error
-            await self._settle("complete_task", {**lease, "output_data": output})
-            return
-        retry = ending.state != "killed" or ending.stopped
-        error = ending.error or f"the run {run_id} is {ending.state}"
-        await self._settle("fail_task", {**lease, "error_message": error, "retry": retry})
-
-    async def _settle(self, command: str, data: dict[str, Any]) -> None:
-        try:
-            await self._bus.command(command, data)
-        except CommandRefused as refused:
-            log.warning("%s was refused: %s", command, refused)
 
 
 def _name(agent_name: str) -> str:
