@@ -22,8 +22,11 @@ class Entry(NamedTuple):
 
 
 def is_audited(command: Command, *, eventful: bool) -> bool:
-    """Whether a write is told: webhooks are deliveries already, and a timer that found nothing to do is no news."""
-    if command.spec.reads or command.spec.area == "webhook":
+    """Whether a write is told: webhooks are deliveries already, and a timer that found nothing to do is no news.
+
+    Nor are lines of output: they are kept with their run, many times a second. One that was refused is told.
+    """
+    if command.spec.reads or command.spec.area == "webhook" or (command.spec.name == "agent_output" and eventful):
         return False
     return eventful or command.caller is not None or command.sender_agent_id != "system"
 

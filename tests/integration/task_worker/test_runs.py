@@ -148,6 +148,18 @@ def test_the_lines_of_many_commands_go_in_together(worker):
     assert [each["text"] for each in runners[1].lines()] == ["1", "x", "3", "x", "5", "x"]
 
 
+def test_lines_that_were_stored_fill_no_audit_log(worker):
+    runner = Runner(worker)
+    worker.sql("truncate audit")
+    runner.output(1, "one")
+    assert worker.sql("select command from audit") == []
+    runner.output(7, "gap")
+    runner.report(state="completed")
+    assert worker.sql("select command, outcome from audit order by 1") == [
+        ("agent_output", "conflict"), ("agent_report", "ok"),
+    ]  # fmt: skip
+
+
 def test_any_bytes_come_back_as_they_were(worker):
     runner = Runner(worker)
     odd = "tab\tback\\slash \\N \\. \x1b[31mred\x1b[0m \u2028 \U0001f600"
