@@ -4,22 +4,18 @@ import asyncio
 import json
 import logging
 import random
-import zlib
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-from websockets.typing import Subprotocol
 
 from switchyard_client.errors import CommandRefused, ConnectionRefused
 from switchyard_client.pace import Pace
+from switchyard_client.sockets import MAX_FRAME_BYTES, Call, as_json, dial, next_frame
 from switchyard_client.tokens import TokenSource, token_given
-
-SUBPROTOCOL = Subprotocol("switchyard.v1")
-MAX_FRAME_BYTES = 64 * 1024
 
 # Answers that say the command was not settled: it is sent again under its message id.
 UNSETTLED = ("timeout", "unavailable", "rate_limited")
@@ -33,16 +29,6 @@ _LONGEST_PAUSE = 10.0
 _EVENTS_WAITING = 10_000
 
 log = logging.getLogger(__name__)
-
-
-class _Call:
-    """A command under way: its frame, and its answer to be."""
-
-    def __init__(self, frame: str) -> None:
-        self.frame = frame
-        self.answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        # Of the connection it was last sent on.
-        self.sent_on = 0
 
 
 class Connection:
@@ -71,7 +57,7 @@ class Connection:
         self._socket: ClientConnection | None = None
         self._number = 0
         self._up = asyncio.Event()
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, Call] = {}
         self._topics: dict[str, None] = {}
         self._mode: str | None = None
         # The answer to the subscription that is asked for, and the message id it was asked under.
@@ -225,21 +211,12 @@ class Connection:
 
     async def _one(self, token: str) -> None:
         """One connection, from the handshake to its end. Raises what ended it."""
-        async with connect(
-            self.url,
-            subprotocols=[SUBPROTOCOL],
-            compression=None,
-            max_size=None,
-            open_timeout=10,
-            ping_interval=10,
-            ping_timeout=15,
-            close_timeout=1,
-        ) as socket:
+        async with dial(self.url) as socket:
             # The seat of a connection that hangs is taken at once. A token of this kind is good for one time.
             seat, self._resume_token = self._resume_token, None
             showing = {"type": "authenticate", "token": token} | ({"resume_token": seat} if seat else {})
             await socket.send(json.dumps(showing))
-            self.hello = await asyncio.wait_for(_frame(socket), 15)
+            self.hello = await asyncio.wait_for(next_frame(socket), 15)
             self._resume_token = self.hello.get("resume_token")
             self._number += 1
             self._socket = socket
@@ -247,7 +224,7 @@ class Connection:
             again = asyncio.create_task(self._take_up())
             try:
                 while True:
-                    self._heard(await _frame(socket))
+                    self._heard(await next_frame(socket))
             finally:
                 again.cancel()
 
@@ -290,7 +267,7 @@ class Connection:
             self._events.put_nowait(frame)
 
     async def _call(self, message_id: str, frame: str) -> dict[str, Any]:
-        call = self._calls[message_id] = _Call(frame)
+        call = self._calls[message_id] = Call(frame)
         try:
             if self.connected:
                 await self._transmit(call)
@@ -299,7 +276,7 @@ class Connection:
         finally:
             del self._calls[message_id]
 
-    async def _transmit(self, call: _Call) -> None:
+    async def _transmit(self, call: Call) -> None:
         """Send a command on the present connection, once; where it breaks, the next one takes care of it."""
         if call.sent_on == self._number:
             return
@@ -343,14 +320,3 @@ class Connection:
             raise ConnectionRefused(0, "the connection has ended")
         finally:
             task.cancel()
-
-
-def as_json(value: Any) -> str:
-    """JSON as it is sent: no spaces, and no escapes but the necessary ones."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-async def _frame(socket: ClientConnection) -> dict[str, Any]:
-    data = await socket.recv()
-    frame: dict[str, Any] = json.loads(data if isinstance(data, str) else zlib.decompress(data))
-    return frame
