@@ -28,7 +28,8 @@ approvers = ["Grace", "u-7"]
         "rude": "busy = 'interrupt'",
     }.items()
 )
-BOTS += '\n[bots.other]\nmodel = "claude-sonnet-4-5"\n'
+# Whom they talk to does not answer what bots say, so that no client is started for that.
+BOTS += "[bots.other]\nmax_hops = 1\n"
 
 
 @pytest.fixture(scope="module")

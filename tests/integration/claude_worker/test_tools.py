@@ -16,8 +16,9 @@ model = "claude-sonnet-4-5"
 allowed_tools = ["chat_message", "list_turns", "chat_stats"]
 untrusted_tools = ["chat_stats"]
 
+# It does not answer what bots say, so that no client is started for that.
 [bots.other]
-model = "claude-sonnet-4-5"
+max_hops = 1
 """
 
 
@@ -51,16 +52,16 @@ def turns_in(rooms: Rooms, room: str) -> list[dict[str, Any]]:
 def test_a_tool_is_a_command_of_the_bot_a_hop_further_that_is_audited(rooms: Rooms) -> None:
     answered = rooms.talk(tell("errand"), "r-use", bot="clerk")
     assert answered["event"] == "chat_answered" and '"turn_id"' in answered["answer"]
-    queued = next(event for event in rooms.events("chat_queued") if event["room_id"] == "errand")
+    said = next(event for event in rooms.events("chat_dropped") if event["room_id"] == "errand")
     asked = next(event for event in rooms.events("chat_queued") if event["room_id"] == "r-use")
-    assert (queued["sender_agent_id"], queued["hops"], queued["trust"]) == ("clerk", 1, "trusted")
+    assert (said["sender_agent_id"], said["hops"], said["trust"]) == ("clerk", 1, "trusted")
     assert asked["sender_agent_id"] == "ada"
     audited = rooms.sql("select agent_id, outcome from audit where command = 'chat_message' order by id")
     assert audited[:2] == [("ada", "ok"), ("clerk", "ok")]
 
 
 def test_a_reading_tool_answers_with_the_commands_result(rooms: Rooms) -> None:
-    answered = rooms.talk(call("list_turns", room_id="nowhere"), "r-read", bot="clerk")
+    answered = rooms.talk(call("list_turns", room_id="nowhere"), "r-use", bot="clerk")
     assert answered["answer"] == 'list_turns answered: {"turns":[],"next":null}'
 
 
@@ -76,7 +77,7 @@ def test_a_reading_tool_answers_with_the_commands_result(rooms: Rooms) -> None:
 def test_what_is_refused_reaches_the_model_as_an_error_with_its_code(
     rooms: Rooms, data: dict[str, Any], code: str
 ) -> None:
-    answered = rooms.talk(call("chat_message", **data), "r-refused", bot="clerk")
+    answered = rooms.talk(call("chat_message", **data), "r-use", bot="clerk")
     assert answered["answer"].startswith("chat_message failed: ") and code in answered["answer"]
 
 
@@ -87,7 +88,7 @@ def test_claude_codes_own_tools_and_commands_that_are_not_listed_are_not_there(r
         + call("Read", "blind", file_path="/etc/passwd")
         + call("mcp__switchyard__reset_chat", "blind", room_id="r-use", bot_id="clerk")
     )
-    answered = rooms.talk(injected, "r-injected", bot="clerk")
+    answered = rooms.talk(injected, "r-use", bot="clerk")
     assert answered["answer"].count("failed: ") == 3 and "root:" not in answered["answer"]
     assert not rooms.events("chat_reset")
 
