@@ -35,7 +35,7 @@ class Checkout:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
         )
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -79,6 +79,7 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(checkout: Checkout) -> No
     assert RunFile(checkout.folder / ".switchyard").read() is None
 
 
+@pytest.mark.timeout(300)  # every service, and a Claude Code, on a machine that may be busy
 def test_a_stack_in_the_background_shows_all_by_stand_ins_and_is_found_and_stopped(
     tmp_path: Path, database_url: str, fresh_amqp_url: str
 ) -> None:
