@@ -1,4 +1,4 @@
-"""What a session takes over from the one it is forked from."""
+"""What a session or a sidebar takes over from some point of a session."""
 
 from services.session_worker import store
 from services.session_worker.states import first_members
@@ -7,6 +7,24 @@ from shared.database import Transaction
 from shared.errors import conflict, invalid, not_found
 from shared.messages import JsonText
 from shared.messages.session import CreateSession
+
+
+async def memories_of_then(tx: Transaction, session_id: str, seq: int, limit: int) -> list[tuple[str, int]]:
+    """The newest memories a session had after its event with this number, as (key, version).
+
+    Raises `Rejected("conflict")` when that event is not recorded: still to come, or not kept any more.
+    """
+    session = await timeline.find_counted(tx, session_id)
+    if session is None:
+        raise not_found("session", session_id)
+    moment = await timeline.find_moment(tx, session_id, session.created, seq)
+    if moment is None:
+        raise conflict(
+            f"event {seq} of session {session_id!r} is not recorded: still to come, or not kept any more",
+            session_id=session_id,
+            last_seq=session.last_seq,
+        )
+    return await store.sidebars.find_memories_at(tx, session_id, moment, limit)
 
 
 async def forked_state(tx: Transaction, asked: CreateSession) -> JsonText:

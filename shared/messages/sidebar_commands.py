@@ -46,6 +46,8 @@ class SpawnSidebar(CommandData):
     `review_of` is the key of a memory that several agents wrote at once; only the system and admins may give it. While
     a review of that key is open in the session, it is answered with that one, which gets the participants and data
     references besides, and no second one is opened.
+
+    `at_seq`: it begins with the memories the session had after its event with this number, instead of those it has.
     """
 
     session_id: Id
@@ -59,6 +61,7 @@ class SpawnSidebar(CommandData):
     data_refs: JsonText | None = None
     cross_sidebar_refs: References = []
     review_of: Id | None = None
+    at_seq: Annotated[int, Field(ge=1, lt=2**63)] | None = None
 
 
 @command("sidebar", result={"sidebar": WholeSidebar}, reads=True, example={"sidebar_id": "flaky-test"})

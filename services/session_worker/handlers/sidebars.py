@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.session_worker import data_refs, sidebars, store
+from services.session_worker.forks import memories_of_then
 from services.session_worker.handlers import sidebar_merges, sidebar_moves, sidebar_posts
 from services.session_worker.handlers.sidebar_locks import add_history, hold, hold_all
 from shared.bus.replies import BatchHandler, Handler, Reply
@@ -36,6 +37,8 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
         named = [*([parent_id] if parent_id is not None else []), *asked.cross_sidebar_refs]
         held = await hold_all(tx, command, named)
         parent = held.get(parent_id or "")
+        if parent is not None and asked.at_seq is not None:
+            raise invalid("`at_seq` is a place in the session; what a sidebar under another inherits is that one's")
         references = data_refs.checked(asked.data_refs)
         if parent is not None:
             _check_parent(asked, parent.sidebar)
@@ -44,7 +47,7 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
             inherits_seq=parent.sidebar.exchange_count if parent else 0,
             inherit_depth=inherit_depth,
             lineage=_lineage(parent),
-            memory_refs=[] if parent else await store.sidebars.find_memories(tx, asked.session_id, MAX_REFS),
+            memory_refs=[] if parent else await _memories(tx, asked),
             requested_by=command.sender_agent_id,
         )
         sidebar = Sidebar(
@@ -87,6 +90,13 @@ def spawn_sidebar(inherit_depth: int) -> Handler:
         return Reply({"sidebar": sidebar}, await _with_child(tx, command, parent.sidebar, sidebar, spawn))
 
     return spawn_sidebar
+
+
+async def _memories(tx: Transaction, asked: SpawnSidebar) -> list[tuple[str, int]]:
+    """What a sidebar right under a session begins with."""
+    if asked.at_seq is None:
+        return await store.sidebars.find_memories(tx, asked.session_id, MAX_REFS)
+    return await memories_of_then(tx, asked.session_id, asked.at_seq, MAX_REFS)
 
 
 async def _parent_id(tx: Transaction, asked: SpawnSidebar) -> str | None:

@@ -83,6 +83,19 @@ _FIND_MEMORIES = text("""
     order by updated desc, key desc limit :limit
 """)
 
+# The newest memories that were in force at a moment: those that are since then, and those replaced since then; both
+# by the primary keys.
+_FIND_MEMORIES_AT = text("""
+    select key, version from (
+        select key, version, updated from memories
+        where session_id = :session_id and forgotten is null and updated <= :moment
+        union all
+        select key, version, updated from memory_versions
+        where session_id = :session_id and forgotten is null and updated <= :moment and replaced > :moment
+    ) as those
+    order by updated desc, key desc limit :limit
+""")
+
 # A new sidebar with those who take part and the first line of its history; nothing when the id is taken. By the primary
 # keys.
 _INSERT = text("""
@@ -195,6 +208,12 @@ async def find_memories(tx: Transaction, session_id: str, limit: int) -> list[tu
     """The newest memories in force of a session, as (key, version): what the memory worker has written."""
     rows = await tx.execute(_FIND_MEMORIES, {"session_id": session_id, "limit": limit})
     return [(row.key, row.version) for row in rows]
+
+
+async def find_memories_at(tx: Transaction, session_id: str, moment: datetime, limit: int) -> list[tuple[str, int]]:
+    """The newest memories that were in force in a session at a moment, as (key, version)."""
+    values = {"session_id": session_id, "moment": moment, "limit": limit}
+    return [(row.key, row.version) for row in await tx.execute(_FIND_MEMORIES_AT, values)]
 
 
 async def insert_sidebar(tx: Transaction, sidebar: Sidebar, opened: Opened, message_id: str) -> str | None:

@@ -77,6 +77,11 @@ _FIRST_SINCE: LiteralString = f"""
     select min(session_seq) as seq from events where {_WITHIN} and session_seq is not null
 """  # noqa: S608
 
+# When an event happened, from events_by_session.
+_MOMENT_OF: LiteralString = f"""
+    select max(timestamp) as moment from events where {_WITHIN} and session_seq = %(seq)s
+"""  # noqa: S608
+
 # The state after an event: that of the last `state_updated` up to it, from events_by_session read backwards.
 _STATE_AT: LiteralString = f"""
     select (body -> 'state')::text as state from events
@@ -146,6 +151,14 @@ async def find_state_at(tx: Transaction, session_id: str, created: datetime, seq
     values = {"session_id": session_id, "since": created - _SKEW, "until": _soon(), "seq": seq}
     rows = await _planned_now(tx, _STATE_AT, values)
     return rows[0].state if rows else None
+
+
+async def find_moment(tx: Transaction, session_id: str, created: datetime, seq: int) -> datetime | None:
+    """When a session's event with this number happened; None when it is not recorded."""
+    values = {"session_id": session_id, "since": created - _SKEW, "until": _soon(), "seq": seq}
+    (row,) = await _planned_now(tx, _MOMENT_OF, values)
+    found: datetime | None = row.moment
+    return found
 
 
 async def list_entries(

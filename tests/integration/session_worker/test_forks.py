@@ -23,21 +23,26 @@ def origin(module_worker: SessionWorker) -> str:
         ("update_state", {"patch": {"phase": "ship"}}),
     ]:
         events += module_worker.events(name, session_id=session_id, **data)
-    for event in [{"type": "session_created", "session_seq": 1}, *events]:
-        module_worker.sql(
+    record(module_worker, session_id, [{"type": "session_created", "session_seq": 1}, *events])
+    return session_id
+
+
+def record(worker: SessionWorker, session_id: str, events: list[dict[str, Any]]) -> None:
+    """Write events as the recorder does."""
+    for event in events:
+        worker.sql(
             """
             insert into events (cursor, timestamp, message_id, type, routing_key, session_id, session_seq, body)
             select coalesce(max(cursor), 0) + 1, :at, :message_id, :kind, 'session.x', :session_id, :seq, :body
             from events
             """,
-            at=datetime.now(UTC),
+            at=datetime.fromisoformat(event["timestamp"]) if "timestamp" in event else datetime.now(UTC),
             message_id=f"{session_id}-{event['session_seq']}",
             kind=event["type"],
             session_id=session_id,
             seq=event["session_seq"],
             body=encode(event).decode(),
         )
-    return session_id
 
 
 def state_of(worker: SessionWorker, session_id: str) -> dict[str, Any]:
@@ -90,3 +95,31 @@ def test_a_state_whose_events_are_gone_is_not_guessed(module_worker: SessionWork
 
     assert module_worker.do("create_session", fork_of=origin, fork_seq=2)["code"] == "conflict"
     assert "session" in module_worker.do("create_session", fork_of=origin, fork_seq=3)
+
+
+def test_a_sidebar_begins_with_the_memories_of_then(module_worker: SessionWorker) -> None:
+    session_id = module_worker.do("create_session")["session"]["session_id"]
+    for key, content in [("a", 1), ("b", 1), ("c", 1), ("d", 1)]:
+        stored = {"session_id": session_id, "type": "fact", "key": key, "content": content}
+        record(
+            module_worker,
+            session_id,
+            module_worker.events("batch", commands=[{"command": "store_memory", "data": stored}]),
+        )
+
+    def inherited(**at: int) -> list[tuple[str, Any]]:
+        asked = {"session_id": session_id, "participants": ["ada"], "task_description": "look"}
+        sidebar = module_worker.do("spawn_sidebar", **asked, **at)["sidebar"]["sidebar_id"]
+        whole = module_worker.ask("get_sidebar", sidebar_id=sidebar)["sidebar"]
+        memories = [item["memory"] for item in whole["inherited_memory"]]
+        return sorted((memory["key"], memory["content"]) for memory in memories)
+
+    stored = {"session_id": session_id, "type": "fact", "key": "a", "content": 2}
+    module_worker.do("batch", commands=[{"command": "store_memory", "data": stored}])
+    assert inherited() == [("a", 2), ("b", 1), ("c", 1), ("d", 1)]
+    assert inherited(at_seq=3) == [("a", 1), ("b", 1)]
+    assert inherited(at_seq=4) == [("a", 1), ("b", 1), ("c", 1)]
+    refused = module_worker.do(
+        "spawn_sidebar", session_id=session_id, participants=["ada"], task_description="look", at_seq=999
+    )
+    assert refused["code"] == "conflict"
