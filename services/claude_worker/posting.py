@@ -58,7 +58,7 @@ class Poster:
         self._servers = Servers(database, campfire)
         self._owned = owned
         self._owed = asyncio.Event()
-        self._under_way: dict[Chat, asyncio.Task[None]] = {}
+        self._under_way: dict[Chat, tuple[int, asyncio.Task[None]]] = {}
 
     def poke(self) -> None:
         """There may be something to post."""
@@ -95,10 +95,11 @@ class Poster:
                 except TimeoutError:
                     pass
         finally:
-            if tasks := list(self._under_way.values()):
+            if tasks := [task for _, task in self._under_way.values()]:
                 _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
                 for task in late:
                     task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
             await self._campfire.close()
             await self._database.close()
 
@@ -117,7 +118,7 @@ class Poster:
         try:
             async with self._database.transaction() as tx:
                 await posts.owe_ends(tx, sorted(owned))
-                due = await posts.next_posts(tx, sorted(owned))
+                due = await posts.next_posts(tx, sorted(owned), [post_id for post_id, _ in self._under_way.values()])
         except Exception as error:
             if is_transient(error):
                 log.warning("database_away", reason=str(error).split("\n")[0])
@@ -130,7 +131,8 @@ class Poster:
                 self._begin(chat, post, owned[post.partition])
 
     def _begin(self, chat: Chat, post: Post, ownership: Ownership) -> None:
-        task = self._under_way[chat] = asyncio.create_task(self._try(post, ownership))
+        task = asyncio.create_task(self._try(post, ownership))
+        self._under_way[chat] = (post.post_id, task)
 
         def done(task: asyncio.Task[None]) -> None:
             del self._under_way[chat]
@@ -145,6 +147,7 @@ class Poster:
             await self._deliver(post, ownership)
         except Fenced as fenced:
             log.warning("post_left_to_another", post_id=post.post_id, reason=str(fenced))
+            await asyncio.sleep(AWAY_SECONDS)
         except Exception as error:
             if is_transient(error):
                 log.warning("database_away", reason=str(error).split("\n")[0])
@@ -191,6 +194,8 @@ class Poster:
         if not parts:
             await self._save(post, status="given_up", error="it is blank")
             _tell(post, "given_up", "it is blank")
+        if post.part == 0:
+            await self._servers.settled(post.turn_id)
         while post.part < len(parts):
             html = to_html(parts[post.part])
             is_last = post.part + 1 == len(parts)
@@ -211,8 +216,6 @@ class Poster:
 
     async def _attempt(self, post: Post, ownership: Ownership, way: Way, html: str) -> Posted | None:
         """Post one message; None when it is no longer to be posted. Raises `Fenced`."""
-        if post.part == 0:
-            await self._servers.settled(post.turn_id)
         async with self._database.transaction() as tx:
             await registry.hold(tx, ownership)
             has_grown, draft = await self._draft(tx, post) if post.part == 0 else (False, None)
@@ -250,7 +253,9 @@ class Poster:
         late = post.age_s + wait > KEEP_TRYING_SECONDS
         status = "given_up" if posted.what == "refused" or late else "waiting"
         reason = f"{posted.reason}; that was for a day" if late and posted.what == "again" else posted.reason
-        await self._save(post, status=status, unsure=posted.unsure, error=reason, wait=wait)
+        # What may have come once may come late.
+        unsure = posted.unsure or post.unsure
+        await self._save(post, status=status, unsure=unsure, error=reason, wait=wait)
         _tell(post, status, reason, wait=wait)
 
     async def _save(self, post: Post, **what: Any) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from services.claude_worker.posting_campfire import Campfire
-from services.claude_worker.posting_text import pieces, to_html
+from services.claude_worker.posting_text import Piece, pieces, to_html
 from services.claude_worker.store import posts, registry
 from services.claude_worker.store.registry import Fenced, Ownership
 from services.claude_worker.turns import Held
@@ -65,12 +65,13 @@ class Growing:
 
     async def _show(self) -> None:
         turn, campfire = self._held.turn, self._server.campfire
-        shown, ref = "", None
+        shown: Piece = ()
+        ref = None
         pause = FIRST_SECONDS
         while not await self._closed_within(pause):
             pause = EDIT_SECONDS
             # What is beyond the first of its messages comes with the answer.
-            now = next(iter(pieces(self._text)), "")
+            now = next(iter(pieces(self._text)), ())
             if not now or now == shown:
                 continue
             async with self._server.database.transaction() as tx:

@@ -31,40 +31,43 @@ class Block(NamedTuple):
         """Whether there is nothing to see in it."""
         return not self.text.strip()
 
-    def written(self) -> str:
-        """The block as Markdown."""
-        if self.fence is None:
-            return self.text
-        marks = self.fence[: len(self.fence) - len(self.fence.lstrip("`~"))]
-        return f"{self.fence}\n{self.text}\n{marks}"
+
+# What is shown at once.
+Piece = tuple[Block, ...]
 
 
-def pieces(text: str, limit: int = PIECE, most: int = MAX_PIECES) -> list[str]:
+def pieces(text: str, limit: int = PIECE, most: int = MAX_PIECES) -> list[Piece]:
     """The text in pieces of up to `limit` characters, cut between paragraphs where that can be; none if it is blank.
 
-    Code that goes over several pieces stands between fences in each. Of more than `most` pieces the last one says how
-    much is missing.
+    Code that goes over several pieces is code in each. Of more than `most` pieces the last one says how much is
+    missing.
     """
-    text = clean(text)
-    if len(text) <= limit:
-        return [text] if text else []
-    made: list[str] = []
-    for part in _parts(text, limit):
-        if made and len(made[-1]) + 2 + len(part) <= limit:
-            made[-1] = f"{made[-1]}\n\n{part}"
+    found = blocks(clean(text))
+    if size_of(tuple(found)) <= limit:
+        return [tuple(found)] if found else []
+    made: list[Piece] = []
+    for part in _parts(found, limit):
+        if made and size_of((*made[-1], part)) <= limit:
+            made[-1] = _joined(made[-1], part)
         else:
-            made.append(part)
+            made.append((part,))
     if len(made) > most:
-        missing = sum(map(len, made[most - 1 :]))
-        made[most - 1 :] = [f"(and {missing} characters more, too many for a room: the whole answer is in Switchyard)"]
+        missing = sum(map(size_of, made[most - 1 :]))
+        told = f"(and {missing} characters more, too many for a room: the whole answer is in Switchyard)"
+        made[most - 1 :] = [(Block(told),)]
     return made
 
 
-def to_html(text: str) -> str:
-    """The text as a body of HTML that reads like it: only line breaks and code are marked, the rest is escaped."""
+def size_of(piece: Piece) -> int:
+    """How many characters a piece has, with two between its blocks."""
+    return sum(len(block.text) for block in piece) + 2 * max(0, len(piece) - 1)
+
+
+def to_html(piece: Piece) -> str:
+    """A body of HTML that reads like the piece: only line breaks and code are marked, the rest is escaped."""
     return "".join(
         f"<pre>{escape(block.text)}</pre>" if block.fence is not None else f"<div>{_lines(block.text)}</div>"
-        for block in blocks(clean(text))
+        for block in piece
     )
 
 
@@ -107,23 +110,22 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-def _parts(text: str, limit: int) -> Iterator[str]:
-    for block in blocks(text):
+def _parts(found: list[Block], limit: int) -> Iterator[Block]:
+    for block in found:
         if block.fence is not None:
-            yield from _code_parts(block, limit)
+            for part in _cut(block.text, limit, _CUTS[:1]):
+                yield Block(part, block.fence)
             continue
         for paragraph in _BLANK_LINES.split(block.text):
-            yield from _cut(paragraph, limit)
+            for part in _cut(paragraph, limit):
+                yield Block(part)
 
 
-def _code_parts(block: Block, limit: int) -> Iterator[str]:
-    room = limit - (len(block.written()) - len(block.text))
-    if room <= 0:
-        # A fence longer than a message can't be one.
-        yield from _cut(block.text, limit)
-        return
-    for part in _cut(block.text, room, _CUTS[:1]):
-        yield Block(part, block.fence).written()
+def _joined(piece: Piece, part: Block) -> Piece:
+    last = piece[-1]
+    if last.fence is None and part.fence is None:
+        return (*piece[:-1], Block(f"{last.text}\n\n{part.text}"))
+    return (*piece, part)
 
 
 def _cut(text: str, limit: int, cuts: tuple[re.Pattern[str], ...] = _CUTS) -> Iterator[str]:

@@ -68,7 +68,7 @@ _NEXT = text("""
         where status = 'waiting' and partition = any (:partitions)
         order by partition, room_id, bot_id, post_id
     ) as first
-    where due <= now() order by post_id
+    where due <= now() and post_id <> all (:under_way) order by post_id limit 100
 """)
 
 # One attempt more, in which nobody else has a say for as long as it may take; by the primary key.
@@ -88,7 +88,7 @@ _SAVE = text("""
         ended = case when :status <> 'waiting' then now() end,
         text = case when :status = 'sent' then '' else text end,
         reply_to = case when :status = 'waiting' then reply_to else '' end
-    where post_id = :post_id and status = 'waiting'
+    where post_id = :post_id and status = 'waiting' and part <= :part
 """)
 
 # The last message that a chat has had from us, as far as it is known; by chat_posts_last, and by the primary key.
@@ -138,9 +138,12 @@ async def owe_ends(tx: Transaction, partitions: Sequence[int]) -> None:
     await tx.execute(_OWE_ENDS, {"partitions": list(partitions)})
 
 
-async def next_posts(tx: Transaction, partitions: Sequence[int]) -> list[Post]:
-    """What each chat of these partitions is to be told next, those left out that must wait; the oldest first."""
-    rows = await tx.execute(_NEXT, {"partitions": list(partitions)})
+async def next_posts(tx: Transaction, partitions: Sequence[int], under_way: Sequence[int]) -> list[Post]:
+    """What each chat of these partitions is to be told next, the oldest first, up to 100 of them.
+
+    Those that must wait are left out, and those that are under way.
+    """
+    rows = await tx.execute(_NEXT, {"partitions": list(partitions), "under_way": list(under_way)})
     return [Post(**{name: getattr(row, name) for name in Post._fields}) for row in rows]
 
 

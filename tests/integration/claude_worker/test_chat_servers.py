@@ -29,12 +29,14 @@ def chats(
 ) -> Iterator[ChatServers]:
     """Everything that a message passes, one process of each."""
     made = ChatServers(amqp_url, module_database_url, tmp_path_factory.mktemp("chats"), api, campfire)
-    for service in ("ingress", "session_worker", "task_worker"):
-        made.start_service(service)
-    made.worker = made.start_service("claude_worker")  # type: ignore[attr-defined]
-    made.until(made.is_ready, 60)
-    yield made
-    made.close()
+    try:
+        for service in ("ingress", "session_worker", "task_worker"):
+            made.start_service(service)
+        made.worker = made.start_service("claude_worker")  # type: ignore[attr-defined]
+        made.until(made.is_ready, 120)
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture(scope="module")
