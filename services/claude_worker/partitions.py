@@ -19,6 +19,8 @@ from shared.messages import Command
 
 # How often a worker says that it lives, and looks whether its share has changed.
 BEAT_SECONDS = 2.0
+# The same while it has less than its share: rooms wait for what others give up.
+SHORT_BEAT_SECONDS = 0.5
 # How long a turn that is under way is waited for when its partition goes to another; and when the worker stops.
 HAND_OVER_SECONDS = 6.0
 STOP_SECONDS = 4.0
@@ -152,6 +154,8 @@ class Partitions:
         self._status = status
         self._owned: dict[int, OwnedPartition] = {}
         self._leaving: dict[int, asyncio.Task[None]] = {}
+        # Whether there is more to be had than what is its own.
+        self._lacks = False
 
     @property
     def ownerships(self) -> dict[int, Ownership]:
@@ -172,7 +176,7 @@ class Partitions:
         while not stopping.is_set():
             await self._beat()
             try:
-                async with asyncio.timeout(BEAT_SECONDS):
+                async with asyncio.timeout(SHORT_BEAT_SECONDS if self._lacks else BEAT_SECONDS):
                     await stopping.wait()
             except TimeoutError:
                 pass
@@ -191,6 +195,7 @@ class Partitions:
         await self._follow(view)
 
     async def _follow(self, view: View) -> None:
+        self._lacks = len(view.epochs) < view.share
         for partition, owned in list(self._owned.items()):
             if owned.is_lost or view.epochs.get(partition) != owned.ownership.epoch:
                 del self._owned[partition]

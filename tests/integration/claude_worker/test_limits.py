@@ -112,6 +112,8 @@ def read_metrics(port: int) -> dict[str, float]:
 def test_a_bot_whose_client_was_closed_for_idleness_remembers_and_so_does_one_of_a_forgotten_room_not(
     rooms: Rooms,
 ) -> None:
+    if not rooms.processes:
+        rooms.start(SWITCHYARD_CHAT_MAX_CLIENTS="4")
     rooms.talk("my colour is teal [[say noted]]", "r-idle", bot="brief")
     eventually(lambda: stats(rooms)["closed"].get("idle"), 15)
     warm = rooms.talk("[[recall colour]]", "r-idle", bot="brief")
