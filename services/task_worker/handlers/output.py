@@ -56,9 +56,9 @@ def agent_output(lines_per_second: float = pacing.LINES_PER_SECOND) -> BatchHand
         if lines:
             await store.add_lines(tx, lines)
             await store.count_lines(tx, list(counts.values()))
-            idle = [run_id for run_id in counts if not outputs[run_id].waits and run_id not in prompting]
-            if idle:
-                await store.mark_waiting(tx, sorted(idle))
+            # By a look after the lock: what was known before it may be done with.
+            if others := counts.keys() - prompting:
+                await store.mark_waiting(tx, sorted(others))
             if prompting:
                 await store.mark_waiting(tx, sorted(prompting), urgent=True)
         return answers

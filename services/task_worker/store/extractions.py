@@ -37,6 +37,9 @@ _TAKE: LiteralString = """
         r.ended is not null and (r.lines >= r.lines_given or r.heard < now() - make_interval(secs => %(wait)s))
 """
 
+# Lines that are just being kept are waited for: who keeps them may rely on it that they are seen. By the primary key.
+_LOCK_RUN: LiteralString = "select from agent_runs where run_id = %s for no key update"
+
 # What was looked through, unless another has done so meanwhile. What came since waits on. By the primary keys.
 _ADVANCE: LiteralString = """
     update extraction_states as x set
@@ -138,6 +141,7 @@ async def advance(
     tx: Transaction, run_id: str, *, after_line: int, last_line: int, state: dict[str, Any], is_finished: bool
 ) -> bool:
     """Note down how far a run was looked through; False when another was there first, and nothing of it counts."""
+    await run(tx, _LOCK_RUN, run_id)
     rows = await run(
         tx, _ADVANCE, run_id=run_id, after_line=after_line, last_line=last_line, state=encode(state).decode(),
         is_finished=is_finished,

@@ -15,7 +15,7 @@ PAGE_BYTES = 1_000_000
 # Runs that lines have come for, locked in one order, with how far each was looked through. By the primary keys.
 _LOCK: LiteralString = """
     select r.run_id, r.session_id, r.agent_name, r.task_id, r.lines, r.masking_state, r.paced_until, clock_timestamp(),
-        x.extracted, x.since is not null
+        x.extracted
     from agent_runs as r join extraction_states as x on x.run_id = r.run_id
     where r.run_id = any (array(select json_array_elements_text(%s)))
     order by r.run_id for no key update of r
@@ -69,8 +69,6 @@ class Output(NamedTuple):
     paced_until: datetime
     now: datetime
     extracted: int
-    # Whether it is known already that there is something to look through.
-    waits: bool
 
 
 class Count(NamedTuple):
