@@ -71,6 +71,10 @@ class Extracting:
                 await local.drain()
         except TimeoutError:
             log.warning("lines_left", hint="whoever runs next looks through them")
+        except Exception as error:
+            # Nobody looks at what ends while the worker stops.
+            log.error("lines_not_searched", exc_info=error)
+            raise
         finally:
             marking.cancel()
             await database.close()

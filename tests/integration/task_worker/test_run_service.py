@@ -1,7 +1,6 @@
-"""Two task workers as processes, between RabbitMQ and PostgreSQL: control of runs, silence, a kill, a stop."""
+"""Two task workers as processes, between RabbitMQ and PostgreSQL: control of runs, silence, a kill."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -148,15 +147,3 @@ def test_no_line_is_lost_or_doubled_when_a_worker_is_killed_in_between(replicas)
     kept = replicas.sql(f"select number, text from agent_output where run_id = '{run_id}' order by number")
     assert kept == list(enumerate(many, 1))
     assert found == 30 * 1000 + 30
-
-
-def test_a_worker_that_stops_looks_through_what_is_left(replicas):
-    steady, *others = replicas.processes[1:]
-    for other in others:
-        other.kill()
-        other.wait()
-    run_id = replicas.run(lambda ask: begun(ask, "last"))
-    replicas.run(lambda ask: ask("agent_output", run_id=run_id, first_line=1, lines=[line("Error: one"), line("x")]))
-    steady.send_signal(signal.SIGTERM)
-    assert steady.wait(20) == 0
-    assert replicas.sql(f"select from extractions where run_id = '{run_id}' and type = 'error'")
