@@ -118,7 +118,15 @@ def test_a_terminal_waits_for_input_is_paused_and_killed(doors: Doors) -> None:
 
         state = control(doors, run_id, "get_state")
         assert state["pid"] == run["pid"] and state["processes"] == 1 and state["memory_bytes"] > 1_000_000
-        assert state["last_output"][-1]["text"].startswith(">>>") and state["last_output"][-1]["partial"]
+        last = eventually(
+            lambda: [
+                line
+                for line in control(doors, run_id, "get_state")["last_output"][-1:]
+                if line["text"].startswith(">>>")
+            ],
+            because="the next prompt is handed out",
+        )
+        assert last[0]["partial"]
 
         control(doors, run_id, "pause")
         assert run_of(doors, name, "paused") and _status(run["pid"]) == "T"
