@@ -46,5 +46,6 @@ def downgrade() -> None:
     op.execute("drop index chat_posts_waiting")
     op.execute("create index chat_posts_waiting on chat_posts (partition, post_id) where status = 'waiting'")
     op.execute("""
-        alter table chat_posts drop column ends, drop column ended, drop column message_ref, drop column unsure, drop column part
+        alter table chat_posts drop column ends, drop column ended, drop column message_ref, drop column unsure,
+            drop column part
     """)
