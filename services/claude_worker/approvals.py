@@ -5,12 +5,13 @@ from typing import Literal, NamedTuple
 
 from services.claude_worker.bots import Bot
 from shared.messages import Command
-from shared.messages.chat import Approval
+from shared.messages.chat import Approval, ChatMessage
 
 # Of an id that begins with a moment, the end tells it from others.
 SHORT = 6
 MAX_SHOWN = 600
-_WORD = re.compile(r"(?i)\s*(approve|deny)(?:\s+([0-9a-f][0-9a-f-]{3,35})(?:[\s,.:]+(\S.*?))?)?[\s.!]*", re.DOTALL)
+# Possessive: a long message is read once.
+_WORD = re.compile(r"(?i)\s*+(approve|deny)(?:\s++([0-9a-f][0-9a-f-]{3,35}+)(?:[\s,.:]++(.+))?)?[\s.!]*+", re.DOTALL)
 
 
 class Word(NamedTuple):
@@ -33,7 +34,7 @@ def word_of(bot: Bot, command: Command) -> Word | None:
     """
     data = command.data
     comes_by_key = command.caller is not None and not command.by_admin
-    if command.hops > 0 or comes_by_key or not {data.user_name, data.user_id} & set(bot.approvers):
+    if command.hops > 0 or comes_by_key or not _is_approver(bot, data):
         return None
     found = _WORD.fullmatch(data.text)
     if found is None:
@@ -42,8 +43,13 @@ def word_of(bot: Bot, command: Command) -> Word | None:
     return Word(
         "approved" if verdict.lower() == "approve" else "denied",
         approval_id and approval_id.lower(),
-        note and note[:2_000],
+        (note and note[:2_000].rstrip().rstrip(".!").rstrip()) or None,
     )
+
+
+def _is_approver(bot: Bot, said: ChatMessage) -> bool:
+    """Whether one of the bot's approvers says it. A number is nobody's name, or anybody could call himself that."""
+    return said.user_id in bot.approvers or (said.user_name in bot.approvers and not said.user_name.isdigit())
 
 
 def short(approval: Approval) -> str:

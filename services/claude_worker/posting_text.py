@@ -11,11 +11,12 @@ from typing import NamedTuple
 # What a room is shown at once, in characters; and in how many messages.
 PIECE = 4_000
 MAX_PIECES = 25
-_FENCE = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<word>[^\s`]*)[^`]*")
+# Possessive: what the model writes must not have it tried in every way there is.
+_FENCE = re.compile(r" {0,3}(?P<marks>`{3,}+|~{3,}+)[ \t]*+(?P<word>[^\s`]*+)[^`]*+")
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SPACES = re.compile(r"(?m)^ +| {2,}")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 # Where a text is cut, the best places first: after a line, a sentence, a word.
 _CUTS = (re.compile(r"\n"), re.compile(r"[.!?…]['\"”)]? "), re.compile(r"\s"))
 

@@ -1,14 +1,16 @@
 """Answers as rooms take them: in pieces, and as HTML that holds nothing of their own."""
 
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from services.claude_worker.posting_text import Piece, blocks, clean, pieces, reads_like, size_of, to_html
 from standins.campfire import text as campfire
+from tests.examples import examples
 
 WORDS = some.text(some.sampled_from("ab .!\n`~<>&\"'@\t é漢👋\r\0"), max_size=400)
 MARKDOWN = some.lists(
@@ -48,6 +50,7 @@ def bodies(text: str, limit: int = 100_000) -> list[str]:
     return [to_html(piece) for piece in pieces(text, limit, most=10_000)]
 
 
+@settings(max_examples=examples(100))
 @given(MARKDOWN, some.integers(min_value=20, max_value=120))
 def test_whatever_is_said_holds_no_tags_but_ours(text: str, limit: int) -> None:
     for body in bodies(text, limit):
@@ -55,6 +58,7 @@ def test_whatever_is_said_holds_no_tags_but_ours(text: str, limit: int) -> None:
         assert all(not attributes for _, attributes in Tags(body).found)
 
 
+@settings(max_examples=examples(100))
 @given(MARKDOWN, some.integers(min_value=20, max_value=120))
 def test_whatever_is_said_is_all_there_to_read_in_pieces_that_are_short_enough(text: str, limit: int) -> None:
     made = pieces(text, limit, most=10_000)
@@ -62,6 +66,7 @@ def test_whatever_is_said_is_all_there_to_read_in_pieces_that_are_short_enough(t
     assert bare(*(campfire.plain(to_html(piece), {}) for piece in made)) == seen(text)
 
 
+@settings(max_examples=examples(100))
 @given(MARKDOWN, some.integers(min_value=20, max_value=120))
 def test_pieces_are_the_same_each_time(text: str, limit: int) -> None:
     assert pieces(text, limit) == pieces(text, limit)
@@ -120,3 +125,11 @@ def test_a_line_that_is_cut_does_not_become_a_fence() -> None:
 def test_bodies_read_alike_whatever_a_server_makes_of_them() -> None:
     assert reads_like("<div>a &amp; b<br>c</div>", '<div class="trix-content">\n  a &#38; b<br />\nc</div>')
     assert not reads_like("<div>a</div>", "<div>b</div>")
+
+
+def test_an_answer_made_to_be_slow_is_cut_at_once() -> None:
+    began = time.monotonic()
+    for line in ("~" * 20_000 + "`", "`" * 20_000 + "x`", "~~~" + " " * 20_000 + "`", "<" * 20_000):
+        assert pieces(f"{line}\n{line}")
+        assert reads_like(line, line)
+    assert time.monotonic() - began < 2
