@@ -30,10 +30,14 @@ class Outgoing(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """What a webhook says to a bot: the `data` of a chat_message as JSON, and how many hops it has come."""
+    """What a webhook says to a bot: the `data` of a chat_message as JSON, and how many hops it has come.
+
+    `caller`: the key it came by, when its source has not vouched for it by a secret of its own.
+    """
 
     data: bytes
     hops: int = 0
+    caller: str | None = None
 
 
 async def pack(message: Outgoing) -> Outgoing:
@@ -67,14 +71,17 @@ def receive_webhook(
 ) -> Outgoing:
     """A verified webhook as the command `receive_webhook`; every copy of a delivery has the same message id."""
     message_id = delivery_message_id(source, delivery_id)
-    chat = b',"chat":%b,"chat_hops":%d' % spoken if spoken else b""
+    chat = b',"chat":%b,"chat_hops":%d' % spoken[:2] if spoken else b""
+    caller = b',"caller":%b' % orjson.dumps(spoken.caller) if spoken and spoken.caller else b""
     body = b"".join(
         (
             b'{"type":"command","message_id":"',
             message_id.encode(),
             b'","command":"receive_webhook","timestamp":"',
             now().encode(),
-            b'","sender_agent_id":"webhook","trust":"untrusted","data":',
+            b'","sender_agent_id":"webhook","trust":"untrusted"',
+            caller,
+            b',"data":',
             orjson.dumps({"source": source, "event": event, "action": action, "delivery_id": delivery_id})[:-1],
             b',"payload":',
             payload,

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from services.ingress import campfire, outgoing, signatures
 from services.ingress.access import Access
@@ -150,7 +150,7 @@ class WebhookDoor:
         delivery = call.text(b"idempotency-key") or call.text(source.delivery_header) or new_id()
         delivery_id = _text(delivery, "the delivery id")
         if source.bot:
-            return await self._keep_said(call, source, event, delivery_id, body)
+            return await self._keep_said(call, source, event, delivery_id, body, caller)
         return await self._keep(call, source, event, action, delivery_id, body)
 
     def _caller(self, call: Call, source: Source) -> Caller | None:
@@ -199,8 +199,7 @@ class WebhookDoor:
 
     async def _take_campfire(self, call: Call, source: Source) -> Answer:
         try:
-            tokens = parse_qs(call.scope["query_string"], max_num_fields=20).get(b"token", [])
-            signatures.check_token(source.secrets, tokens[0] if len(tokens) == 1 else None)
+            signatures.check_token(source.secrets, signatures.token_of(call.scope["query_string"]))
             _, body = await self._bodies.read(call.receive, call.headers, LIMIT)
             document = check_json(body)
             payload = campfire.without_bot_key(body, document)
@@ -215,12 +214,14 @@ class WebhookDoor:
             log.exception("campfire_message_failed", source=source.name, trace_id=call.trace_id)
             return Answer(204, code="internal", detail="see the log")
 
-    async def _keep_said(self, call: Call, source: Source, event: str, delivery_id: str, body: bytes) -> Answer:
-        """Keep what a chat server says to a bot, in our own form."""
+    async def _keep_said(
+        self, call: Call, source: Source, event: str, delivery_id: str, body: bytes, caller: Caller | None = None
+    ) -> Answer:
+        """Keep what a chat server says to a bot, in our own form; `caller`: whose key came with it instead."""
         form = read_form(check_json(body))
         # Its sender's own id of the message tells repetitions better than that of a request.
         delivery_id = form.message_id or delivery_id
-        spoken = self._chats.of_form(source, form, delivery_id)
+        spoken = self._chats.of_form(source, form, delivery_id)._replace(caller=caller and caller.name)
         return await self._keep(call, source, event, None, delivery_id, shown_form(form), spoken)
 
     async def _keep(

@@ -27,6 +27,8 @@ class FollowUp:
     priority: Priority = "normal"
     # None: one more than those of its own command. 0: no reaction to what came in, but that itself.
     hops: int | None = None
+    # The key that it came in by, if it is no more than that; a reaction is nobody's.
+    caller: str | None = None
 
 
 def follow_up_id(cause: str, index: int) -> str:
@@ -63,6 +65,7 @@ def commands_of(cause: Command, follow_ups: Sequence[FollowUp]) -> list[Publicat
             correlation_id=cause.message_id,
             hops=cause.hops + 1 if each.hops is None else each.hops,
             trust=trust,
+            caller=each.caller,
         )
         key = routing_key_of(spec_of(each.command), each.data)
         sent.append(Publication(key, body.decode(), message_id, cause.traceparent, COMMANDS))

@@ -18,7 +18,7 @@ async def receive_webhook(tx: Transaction, commands: list[Command]) -> list[Repl
     """Record verified webhooks; one that was recorded before makes no second event, however long ago that was."""
     received = rfc3339(datetime.now(UTC))
     deliveries = {command.message_id: _delivery(command, received) for command in commands}
-    said = {command.message_id: _said(command.data) for command in commands}
+    said = {command.message_id: _said(command) for command in commands}
     written = await store.deliveries.insert_deliveries(tx, list(deliveries.values()))
     before = [message_id for message_id in deliveries if message_id not in written]
     recorded = await store.deliveries.find_recorded(tx, before) if before else {}
@@ -60,11 +60,13 @@ def _delivery(command: Command, received: str) -> Delivery:
     )
 
 
-def _said(asked: ReceiveWebhook) -> list[FollowUp]:
-    """What a chat server's webhook says to a bot."""
+def _said(command: Command) -> list[FollowUp]:
+    """What a chat server's webhook says to a bot; what came by somebody's key goes on as that."""
+    asked: ReceiveWebhook = command.data
     if asked.chat is None:
         return []
-    return [FollowUp("chat_message", asked.chat.model_dump(exclude_none=True), WEBHOOK, hops=asked.chat_hops)]
+    said = asked.chat.model_dump(exclude_none=True)
+    return [FollowUp("chat_message", said, WEBHOOK, hops=asked.chat_hops, caller=command.caller)]
 
 
 def _webhook(delivery: Delivery) -> Webhook:

@@ -1,6 +1,7 @@
 """receive_webhook and what is read of deliveries, on a real database."""
 
 import asyncio
+import dataclasses
 import json
 from datetime import timedelta
 
@@ -152,6 +153,12 @@ def test_what_a_chat_server_says_to_a_bot_is_said_once_and_is_no_hop_further(wor
     worker.sql("delete from handled_messages")
     (late,) = worker.outcomes(a_webhook(worker, source="campfire", chat=SAID))
     assert said_by(late) == []
+
+
+def test_what_came_by_somebodys_key_is_said_as_that(worker):
+    webhook = dataclasses.replace(a_webhook(worker, source="our_chat", chat=SAID), caller="ci")
+    (published,) = said_by(worker.outcomes(webhook)[0])
+    assert decode_command(published.body.encode()).caller == "ci"
 
 
 def test_what_a_bot_says_to_a_bot_says_so(worker):

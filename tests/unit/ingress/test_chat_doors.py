@@ -14,7 +14,7 @@ from services.ingress import sources
 from shared.messages import decode_command
 from shared.messages.envelope import delivery_message_id
 from shared.sealing import CALLBACK, REPLY_TO, NotSealedHere, Seal, reply_about
-from tests.unit.ingress.conftest import SECRET, Doors
+from tests.unit.ingress.conftest import KEY, SECRET, Doors
 
 BOT_KEY = "9-AbCdEf123456"
 SEAL = Seal(SECRET, REPLY_TO)
@@ -162,6 +162,14 @@ async def test_our_own_form_is_answered_202_and_said_to_the_bot(doors: Doors) ->
         "url": body["callback_url"],
         "message_id": message_id,
     }
+
+
+async def test_what_comes_by_a_key_says_so_and_what_the_chat_server_vouches_for_does_not(doors: Doors) -> None:
+    body = json.dumps({"room_id": "general", "user_name": "Grace", "text": "approve"}).encode()
+    for secret in ("said-secret", KEY):
+        assert (await doors.post("/webhook/said", body, {"X-API-Key": secret})).status == 202
+    own, by_key = [decode_command(text) for text in await doors.kept_texts()]
+    assert (own.caller, by_key.caller) == (None, "bootstrap")
 
 
 async def test_a_chat_server_of_many_bots_says_which_one_and_signs_as_it_does(doors: Doors) -> None:
