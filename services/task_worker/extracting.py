@@ -66,8 +66,14 @@ class Extracting:
                 if not await self.look(database, local):
                     await self._pause(context.stopping)
             async with asyncio.timeout(FLUSH_SECONDS):
-                while await self.look(database, local, everything=True):
-                    pass
+                # Lines may still be on their way into the table; those that were are looked for once more.
+                is_last = False
+                while not is_last:
+                    is_last = context.worked.is_set()
+                    while await self.look(database, local, everything=True):
+                        pass
+                    if not is_last:
+                        await self._pause(context.worked)
                 await local.drain()
         except TimeoutError:
             log.warning("lines_left", hint="whoever runs next looks through them")
@@ -131,9 +137,9 @@ class Extracting:
         still = [list(findings.key_of(finding)) for finding in waiting]
         return Searched(fresh, {"scan": state, **({"told": still} if still else {})})
 
-    async def _pause(self, stopping: asyncio.Event) -> None:
+    async def _pause(self, until: asyncio.Event) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._nudged, stopping)]
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._nudged, until)]
         try:
             await asyncio.wait(waits, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:

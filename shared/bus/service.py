@@ -38,6 +38,8 @@ class Context:
     callbacks_owed: asyncio.Event
     # Set when the worker is to stop: what `run_worker` was given as `finishing` ends by itself then.
     stopping: asyncio.Event
+    # Set once all that was taken is committed, so that nothing more comes.
+    worked: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ async def run_worker(
         name=name, url=url, areas=areas, database=database, publisher=publisher,
         handlers=handlers, batch_handlers=batch_handlers or {}, sharing=sharing, on_committed=on_committed,
     )  # fmt: skip
-    context = Context(name, settings, database, publisher, worker.callbacks_owed, asyncio.Event())
+    context = Context(name, settings, database, publisher, worker.callbacks_owed, asyncio.Event(), asyncio.Event())
 
     async def database_fault() -> str | None:
         try:
@@ -129,6 +131,7 @@ async def run_worker(
     gc.collect()
     gc.freeze()
     working = asyncio.ensure_future(worker.run())
+    working.add_done_callback(lambda _: context.worked.set())
     helpers = [asyncio.ensure_future(service) for service in services]
     finishers = [asyncio.ensure_future(start(context)) for start in finishing]
     stop = asyncio.ensure_future(stop_requested())

@@ -68,4 +68,5 @@ class Replicas:
     def sql(self, statement: str) -> list[Any]:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+            # Rows without columns (`select from`) have an empty description, and are rows.
+            return cursor.fetchall() if cursor.description is not None else []

@@ -1,6 +1,7 @@
-"""Two task workers as processes, between RabbitMQ and PostgreSQL: control of runs, silence, a kill."""
+"""Two task workers as processes, between RabbitMQ and PostgreSQL: control of runs, silence, a kill, a stop."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -147,3 +148,46 @@ def test_no_line_is_lost_or_doubled_when_a_worker_is_killed_in_between(replicas)
     kept = replicas.sql(f"select number, text from agent_output where run_id = '{run_id}' order by number")
     assert kept == list(enumerate(many, 1))
     assert found == 30 * 1000 + 30
+
+
+def test_a_worker_that_stops_looks_through_what_is_left(replicas):
+    steady, *others = replicas.processes[1:]
+    for other in others:
+        other.kill()
+        other.wait()
+    run_id = replicas.run(lambda ask: begun(ask, "last"))
+    replicas.run(lambda ask: ask("agent_output", run_id=run_id, first_line=1, lines=[line("Error: one"), line("x")]))
+    steady.send_signal(signal.SIGTERM)
+    assert steady.wait(20) == 0
+    assert replicas.sql(f"select from extractions where run_id = '{run_id}' and type = 'error'")
+
+
+def test_a_worker_that_stops_looks_through_what_is_left(replicas):
+    for other in replicas.processes:
+        other.kill()
+        other.wait()
+    replicas.start()
+    steady = replicas.processes[-1]
+    batches, sent = 40, []
+
+    async def stop_in_between(ask: Ask) -> str:
+        run_id = await begun(ask, "last")
+        for at in range(batches):
+            lines = [line("Error: one"), line(f"{at}")]
+            sent.append(asyncio.ensure_future(ask("agent_output", run_id=run_id, first_line=2 * at + 1, lines=lines)))
+            if at == batches // 2:
+                await sent[0]
+                steady.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(steady.wait, 20)
+        for each in sent:
+            each.cancel()
+        await asyncio.gather(*sent, return_exceptions=True)
+        return run_id
+
+    run_id = replicas.run(stop_in_between)
+    assert steady.returncode == 0
+    ((kept,),) = replicas.sql(f"select lines from agent_runs where run_id = '{run_id}'")
+    assert kept >= 2
+    assert replicas.sql(f"select extracted from extraction_states where run_id = '{run_id}'") == [(kept,)]
+    found = replicas.sql(f"select first_line from extractions where run_id = '{run_id}' and type = 'error'")
+    assert len(found) == kept // 2
