@@ -1,12 +1,15 @@
 """`switchyard bots`: which there are, what they are at, and switching them off and on."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.calling import calling, given
 from cli.options import AsJson
 from cli.screen import EXIT_CODES, fail, harmless, out
+
+if TYPE_CHECKING:
+    from cli.client import Client
 
 app = typer.Typer(
     name="bots",
@@ -89,6 +92,7 @@ def _switch(bot: str | None, every: bool, as_json: bool, *, on: bool, reason: st
         fail("Name one bot, or say --all.", 2)
     with calling(as_json=as_json, missing=MISSING) as client:
         text = client.result("switch_bot", given(bot_id=bot, on=on, reason=reason))
+        still_off = on and not every and not as_json and not _is_on(client, str(bot))
     if as_json:
         typer.echo(text.decode())
         return
@@ -99,3 +103,10 @@ def _switch(bot: str | None, every: bool, as_json: bool, *, on: bool, reason: st
     out.print(
         f"{which} is switched {state}." if loads(text)["changed"] else f"{which} was {state} already.", markup=False
     )
+    if still_off:
+        fail("But every bot is switched off, and so is this one until `switchyard bots on --all`.")
+
+
+def _is_on(client: "Client", bot: str) -> bool:
+    found: list[dict[str, Any]] = client.ask("chat_stats", {"bot_id": bot}, "bots")
+    return all(each["on"] for each in found if each["bot_id"] == bot)

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 ENDS = ("chat_answered", "chat_failed", "chat_dropped", "chat_merged")
+_WHY_DROPPED = {
+    "busy": "the bot was busy. Say it again when it has answered",
+    "interrupted": "a later message took its place",
+    "reset": "the conversation was begun anew",
+    "budget": "what the bot may use today is used up (`switchyard bots ls --json` says of what)",
+    "switched_off": "the bot is switched off (`switchyard bots ls` says by whom)",
+    "loop": "too many bots have answered each other",
+    "own_message": "that is the bot's own name. Say it under another, with --as",
+    "unknown_bot": "the bot is not declared any more",
+    "expired": "it waited too long",
+}
 MISSING = "`switchyard bots ls` lists those there are."
 
 
@@ -106,7 +117,7 @@ class _Talk:
             typer.echo("")
         said = {
             "chat_failed": answer,
-            "chat_dropped": f"Not answered: {turn['reason']}.",
+            "chat_dropped": f"Not answered: {_WHY_DROPPED.get(turn['reason'], turn['reason'])}.",
             "chat_merged": "Answered together with what was said before.",
         }[kind]
         err.print(harmless(said), style="red", markup=False)

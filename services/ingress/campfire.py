@@ -1,7 +1,7 @@
 """Campfire's messages: which delivery one is, and its bot's key taken out before it goes on.
 
 Campfire sends the key with which a bot may answer as a part of `room.path`
-(`/rooms/<room>/<bot key>/messages`). Answers are not given yet, so the key is not kept anywhere.
+(`/rooms/<room>/<bot key>/messages`). Only the sealed way of the answer has it (`chat_doors`).
 """
 
 import re

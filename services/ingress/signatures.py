@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from typing import Literal
+from urllib.parse import parse_qs
 
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -75,6 +76,15 @@ def check_standard(webhooks: Sequence[Webhook], headers: dict[str, str], body: b
         else:
             return
     raise refused(reason)
+
+
+def token_of(query: bytes) -> bytes | None:
+    """The one `token` of a query string, whatever its bytes are; None when there is none, or more than one."""
+    try:
+        tokens = parse_qs(query.decode("latin-1"), max_num_fields=20, encoding="latin-1").get("token", [])
+    except ValueError:  # too many fields
+        return None
+    return tokens[0].encode("latin-1") if len(tokens) == 1 else None
 
 
 def check_token(secrets: Sequence[bytes], token: bytes | None) -> None:

@@ -26,7 +26,7 @@ def partition_handlers(
     return {
         "chat_message": chat_message(bots, ownership, begun),
         "reset_chat": reset_chat(bots),
-        "set_chat": set_chat,
+        "set_chat": set_chat(bots),
         "run_turns": run_turns,
     }
 

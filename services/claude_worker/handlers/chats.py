@@ -19,9 +19,7 @@ def reset_chat(bots: Mapping[str, Bot]) -> Handler:
 
     async def run(tx: Transaction, command: Command) -> Reply:
         data: ResetChat = command.data
-        # What was said to one that is not declared any more can still be forgotten.
-        if data.bot_id not in bots and not await chats.exists(tx, data.room_id, data.bot_id):
-            raise not_found("bot", data.bot_id)
+        await _check_bot(tx, bots, data)
         return await _begin_anew(tx, data)
 
     return run
@@ -41,11 +39,22 @@ async def _begin_anew(tx: Transaction, data: ResetChat) -> Reply:
     return Reply({"chat": chat, "dropped": len(dropped)}, [*told, *closed, ChatReset(**room, chat=chat)])
 
 
-async def set_chat(tx: Transaction, command: Command) -> Reply:
+def set_chat(bots: Mapping[str, Bot]) -> Handler:
     """Say how a room differs from what its bot is declared with."""
-    data: SetChat = command.data
-    given = data.model_fields_set & {"idle_minutes", "keep_days"}
-    held = await chats.lock_chat(tx, data.room_id, data.bot_id)
-    chat = held.chat.model_copy(update={name: getattr(data, name) for name in given})
-    await chats.save_chat(tx, held._replace(chat=chat))
-    return Reply({"chat": chat})
+
+    async def run(tx: Transaction, command: Command) -> Reply:
+        data: SetChat = command.data
+        await _check_bot(tx, bots, data)
+        given = data.model_fields_set & {"idle_minutes", "keep_days"}
+        held = await chats.lock_chat(tx, data.room_id, data.bot_id)
+        chat = held.chat.model_copy(update={name: getattr(data, name) for name in given})
+        await chats.save_chat(tx, held._replace(chat=chat))
+        return Reply({"chat": chat})
+
+    return run
+
+
+async def _check_bot(tx: Transaction, bots: Mapping[str, Bot], data: ResetChat | SetChat) -> None:
+    # What was said to one that is not declared any more can still be forgotten, or kept for another time.
+    if data.bot_id not in bots and not await chats.exists(tx, data.room_id, data.bot_id):
+        raise not_found("bot", data.bot_id)

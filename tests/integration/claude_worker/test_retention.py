@@ -137,6 +137,14 @@ def test_a_room_says_how_long_it_is_kept_and_what_it_does_not_say_stays(chats: C
     assert set_chat(keep_days=None) == (5, None)
 
 
+def test_a_room_of_a_bot_nobody_declared_is_not_set(chats: Chats) -> None:
+    (outcome,) = chats.run(chats.commit(chats.command("set_chat", {"room_id": "r", "bot_id": "misspelt"})))
+    assert orjson.loads(outcome.reply)["error"]["code"] == "not_found"
+    chats.make("kept", "gone", days=1)
+    (outcome,) = chats.run(chats.commit(chats.command("set_chat", {"room_id": "kept", "bot_id": "gone"})))
+    assert orjson.loads(outcome.reply)["ok"]
+
+
 def test_what_the_records_say_of_chats_whose_clients_live(chats: Chats) -> None:
     chats.make("a", days=0)
     chats.sql("update chats set idle_minutes = 7")

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
+import structlog
 from standardwebhooks import Webhook
 
 from shared.messages import decode_command
@@ -362,6 +363,7 @@ async def test_campfire_gets_204_and_its_bots_key_goes_nowhere(doors: Doors) -> 
         (b"", "token=campfire-token"),
         (b'{"a":"' + b"x" * 1_100_000 + b'"}', "token=campfire-token"),
         (b"{}", "&".join(f"a{n}=1" for n in range(100)) + "&token=campfire-token"),
+        (campfire_message(), "token=%ff%00%C3%A9"),
     ],
 )
 async def test_campfire_gets_204_for_errors_too_and_nothing_is_kept(doors: Doors, body: bytes, query: str) -> None:
@@ -369,6 +371,13 @@ async def test_campfire_gets_204_for_errors_too_and_nothing_is_kept(doors: Doors
     assert (got.status, got.body) == (204, b"")
     assert "content-type" not in got.headers
     assert await doors.kept() == []
+
+
+@pytest.mark.parametrize("query", ["token=%ff%00", "token=clé", "&".join("a=1" for _ in range(100))])
+async def test_a_token_of_any_bytes_is_a_wrong_one_and_no_fault_of_ours(doors: Doors, query: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await doors.post("/webhook/helper", campfire_message(), query=query)
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == []
 
 
 async def test_campfire_gets_204_within_a_second_though_its_body_never_ends(doors: Doors) -> None:
