@@ -212,7 +212,11 @@ class Answering:
         async with self._shop.database.reading() as tx:
             seen = await turns.find_open(tx, *room)
             may_join_in = bot is not None and bot.busy == "steer" and not await self._is_used_up(tx, bot)
-        if self._is_over or bot is None or all(each.held.turn.turn_id != self._held.turn.turn_id for each in seen):
+        if self._is_over or bot is None:
+            return
+        if all(each.held.turn.turn_id != self._held.turn.turn_id for each in seen):
+            # Dropped by somebody who could not tell us: a reset that another worker has committed.
+            self._stop(INTERRUPTED)
             return
         waiting = [each for each in seen if each.held.turn.number > self._held.turn.number]
         if seen[0].is_off:

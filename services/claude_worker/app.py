@@ -24,6 +24,7 @@ from services.claude_worker.store import chats
 from services.claude_worker.store.registry import Ownership
 from services.claude_worker.tools_calls import ToolCalls
 from services.claude_worker.transcripts import TranscriptStore
+from services.claude_worker.turns import Held
 from shared.bus.local import LocalCommands
 from shared.bus.rpc import Rpc
 from shared.bus.service import Background, Context, Timer, run_worker
@@ -134,9 +135,9 @@ def make_pool(
 
     store = TranscriptStore(database)
 
-    async def is_untrusted(room_id: str, bot_id: str) -> bool:
+    async def is_untrusted(held: Held) -> bool | None:
         async with database.reading() as tx:
-            return await chats.is_untrusted(tx, room_id, bot_id)
+            return await chats.is_untrusted(tx, held)
 
     def make(bot: Bot, resume: str | None) -> LiveClient:
         return LiveClient(bot, cli, store, Tools(bot.rights, calls, is_untrusted), resume=resume)

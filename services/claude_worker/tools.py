@@ -26,6 +26,7 @@ REFUSED_OUTSIDE = (
 )
 ONE_AT_A_TIME = "Another tool of this message waits to be allowed. Ask for {tool} again once that is decided."
 TOO_MANY = f"You have used tools {MAX_CALLS} times for this answer. Answer with what you have."
+OVER = "This answer is over."
 UNKNOWN_TRUST = "It can't be told just now whether you may use {tool}. Do without it, and say so if that matters."
 
 

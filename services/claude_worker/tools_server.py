@@ -12,6 +12,7 @@ from services.claude_worker import tools
 from services.claude_worker.tools import MAX_CALLS, PREFIX, SERVER, Rights
 from services.claude_worker.tools_calls import ToolCalls
 from services.claude_worker.tools_errand import Errand
+from services.claude_worker.turns import Held
 from shared.logs import get_logger
 from shared.messages import CommandSpec, spec_of
 from shared.messages.tools import description, input_schema
@@ -19,8 +20,8 @@ from shared.messages.tools import description, input_schema
 # A client that goes on with a parked turn does so before it is told which it is at.
 BEGIN_SECONDS = 10.0
 TRUST_SECONDS = 5.0
-# Whether anything of the conversation of a room and a bot came from outside.
-IsUntrusted = Callable[[str, str], Awaitable[bool]]
+# Whether anything of the conversation of an attempt came from outside; None: the attempt is over.
+IsUntrusted = Callable[[Held], Awaitable[bool | None]]
 log = get_logger()
 
 
@@ -61,7 +62,7 @@ class Tools:
 
     async def _run(self, spec: CommandSpec, given: dict[str, Any]) -> dict[str, Any]:
         if self._errand is None:
-            return _content("This answer is over.", is_error=True)
+            return _content(tools.OVER, is_error=True)
         result = await self._calls.run(self._errand, self._rights, spec, given)
         return _content(result.text, is_error=result.is_error)
 
@@ -82,7 +83,7 @@ class Tools:
             async with asyncio.timeout(BEGIN_SECONDS):
                 await self._begun.wait()
         except TimeoutError:
-            return "deny", "This answer is over."
+            return "deny", tools.OVER
         errand, tool = self._errand, name.removeprefix(PREFIX)
         if errand is None or not name.startswith(PREFIX):
             return "deny", tools.REFUSED.format(tool=name)
@@ -90,10 +91,14 @@ class Tools:
         try:
             # Asked each time: somebody else's words may have come in since the last.
             async with asyncio.timeout(TRUST_SECONDS):
-                errand.untrusted = await self._is_untrusted(turn.room_id, turn.bot_id)
+                untrusted = await self._is_untrusted(errand.held)
         except Exception as error:  # noqa: BLE001 (whatever it is: who can't be told to be trusted is not)
             log.warning("trust_not_known", turn_id=turn.turn_id, reason=str(error).split("\n")[0])
             return "deny", tools.UNKNOWN_TRUST.format(tool=tool)
+        if untrusted is None:
+            # Dropped, or another's by now: what is trusted from here on is another conversation.
+            return "deny", tools.OVER
+        errand.untrusted = untrusted
         return self._judge(errand, tool, tool_use_id)
 
     def _judge(self, errand: Errand, tool: str, tool_use_id: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from services.claude_worker.store.registry import Fenced, Ownership, hold
+from services.claude_worker.turns import Held
 from shared.database import Transaction
 from shared.messages import rfc3339
 from shared.messages.chat import Chat
@@ -58,8 +59,11 @@ async def exists(tx: Transaction, room_id: str, bot_id: str) -> bool:
     return (await tx.execute(_EXISTS, {"room_id": room_id, "bot_id": bot_id})).first() is not None
 
 
-# By the primary key.
-_UNTRUSTED = text("select untrusted from chats where room_id = :room_id and bot_id = :bot_id")
+# By the primary keys: of one that was begun anew the attempt is none any more.
+_TRUST = text("""
+    select chats.untrusted from turns join chats using (room_id, bot_id)
+    where turn_id = :turn_id and status = 'running' and attempt = :attempt and epoch = :epoch
+""")
 
 
 async def lock_chat(tx: Transaction, room_id: str, bot_id: str, *, more: int = 0) -> HeldChat:
@@ -95,10 +99,11 @@ def _held(row: Any) -> HeldChat:
     return HeldChat(chat, row.claude_session, row.untrusted, row.parked_turn)
 
 
-async def is_untrusted(tx: Transaction, room_id: str, bot_id: str) -> bool:
-    """Whether anything of a conversation came from outside; of one that is not there too."""
-    row = (await tx.execute(_UNTRUSTED, {"room_id": room_id, "bot_id": bot_id})).first()
-    return row is None or bool(row.untrusted)
+async def is_untrusted(tx: Transaction, held: Held) -> bool | None:
+    """Whether anything of the conversation of an attempt came from outside; None when the attempt is over."""
+    asked = {"turn_id": held.turn.turn_id, "attempt": held.turn.attempt, "epoch": held.epoch}
+    row = (await tx.execute(_TRUST, asked)).first()
+    return None if row is None else bool(row.untrusted)
 
 
 async def save_chat(tx: Transaction, held: HeldChat) -> None:

@@ -1,11 +1,14 @@
 """Switchyard's commands as tools of a bot: run as the bot, by its lists, by the trust of what was said."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
+from shared.bus.topology import COMMANDS
+from shared.messages import encode_command, new_id, spec_of
 from standins.messages_api import MessagesAPI
 from tests.integration.claude_worker.rooms import Rooms, clients_of
 from tests.waiting import eventually_async
@@ -107,6 +110,29 @@ def test_what_came_from_outside_takes_tools_away_until_the_chat_is_reset(rooms: 
     rooms.send("reset_chat", room_id=room, bot_id="clerk")
     assert "answered: " in rooms.talk(tell("after"), room, bot="clerk")["answer"]
     assert {turn["trust"] for turn in turns_in(rooms, "after")} == {"trusted"}
+
+
+def test_an_answer_under_way_does_not_become_trusted_by_a_reset_and_ends(rooms: Rooms) -> None:
+    room = "r-reset"
+
+    async def reset_meanwhile() -> dict[str, Any]:
+        text = f"a webhook's text [[wait 2]] {tell('escaped', kind='blind')}"
+        turn = await rooms.said(text, room, bot="clerk", trust="untrusted")
+        await eventually_async(partial(is_asked, "a webhook's text [[wait"), 30, because="Claude is asked")
+        # By the plain key, which any program may use: another worker than the one that answers commits it.
+        body = encode_command(
+            "reset_chat", {"room_id": room, "bot_id": "clerk"}, message_id=new_id(), sender_agent_id="ada"
+        )
+        publisher = await rooms.clients.publisher(rooms.amqp_url)
+        await publisher.publish(COMMANDS, spec_of("reset_chat").routing_key, body, message_id=new_id())
+        return await rooms.ended(turn["turn_id"])
+
+    async def is_asked(text: str) -> bool:
+        return any(text in each.prompt for each in rooms.api.requests)
+
+    assert rooms.run(reset_meanwhile())["reason"] == "reset"
+    assert rooms.talk("[[say anew]]", room, bot="clerk")["answer"] == "anew"
+    assert turns_in(rooms, "escaped") == []
 
 
 def test_an_attempt_that_is_made_again_does_not_use_its_tools_again(rooms: Rooms) -> None:

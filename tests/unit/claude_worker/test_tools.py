@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.claude_worker.tools import MAX_CALLS, Rights
+from services.claude_worker.tools import MAX_CALLS, OVER, Rights
 from services.claude_worker.tools_calls import MAX_RESULT, ToolCalls
 from services.claude_worker.tools_errand import Decision, Errand
 from services.claude_worker.tools_server import Tools
@@ -31,8 +31,8 @@ class Answering:
         return self.reply
 
 
-def tools(*, untrusted: bool = False, errand: Errand | None = None) -> Tools:
-    async def is_untrusted(room_id: str, bot_id: str) -> bool:
+def tools(*, untrusted: bool | None = False, errand: Errand | None = None) -> Tools:
+    async def is_untrusted(held: Held) -> bool | None:
         return untrusted
 
     made = Tools(RIGHTS, ToolCalls(Answering({"ok": True, "result": {}})), is_untrusted)  # type: ignore[arg-type]
@@ -70,8 +70,13 @@ def test_the_hook_denies_what_is_not_the_bots(name: str) -> None:
     assert asyncio.run(decided(tools(), name))[0] == "deny"
 
 
+def test_the_hook_denies_what_an_attempt_asks_for_that_is_over() -> None:
+    for name in ("store_memory", "query_memories", "delegate_task"):
+        assert asyncio.run(decided(tools(untrusted=None), f"mcp__switchyard__{name}")) == ("deny", OVER)
+
+
 def test_the_hook_denies_when_it_can_not_be_told_whom_to_trust() -> None:
-    async def is_untrusted(room_id: str, bot_id: str) -> bool:
+    async def is_untrusted(held: Held) -> bool | None:
         raise ConnectionError("the database is away")
 
     async def run() -> tuple[str, str]:
