@@ -114,14 +114,20 @@ class Extracting:
         except Exception as error:
             log.error("lines_not_searched", exc_info=error, run_id=taken.run_id, lines=len(lines))
             searched = Searched([], taken.state or {})
-        handler = record_extractions(
-            taken,
-            searched.findings,
-            {line.number: line.at for line in lines},
-            searched.state,
-            is_finished=is_finished,
-        )
-        await local.run(_command(taken, last_line), handler)
+        moments = {line.number: line.at for line in lines}
+
+        async def keep(found: list[Finding]) -> None:
+            handler = record_extractions(taken, found, moments, searched.state, is_finished=is_finished)
+            await local.run(_command(taken, last_line), handler)
+
+        try:
+            await keep(searched.findings)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            # A bug; without them it goes on, where the same lines would end each worker that takes them.
+            log.error("findings_not_kept", exc_info=error, run_id=taken.run_id, lines=len(lines))
+            await keep([])
 
     def _search(self, taken: store.Taken, lines: list[StoredLine], is_finished: bool) -> Searched:
         kept = taken.state or {}

@@ -1,6 +1,7 @@
 """Lines of JSON in which agents tell what they do: Claude Code's `stream-json` and Codex's `--json`."""
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from services.task_worker.extraction.findings import MAX_VALUE, Risk
@@ -9,6 +10,8 @@ from services.task_worker.extraction.patterns import Found, command
 _READING = frozenset({"Read", "Glob", "Grep", "LS", "NotebookRead", "TodoWrite", "TodoRead", "WebSearch", "TaskOutput"})
 # What a call is about, in the order they are asked for.
 _ABOUT = ("command", "file_path", "path", "notebook_path", "pattern", "url", "query", "description", "prompt")
+# What JSON may say and no text may hold: NUL, and halves of characters.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class Told(NamedTuple):
@@ -24,6 +27,8 @@ def read(line: str) -> Told | None:
         return None
     try:
         message = json.loads(line)
+        if "\\u" in line:
+            message = _as_text(message)
     except (ValueError, RecursionError):
         return None
     if not isinstance(message, dict):
@@ -35,6 +40,17 @@ def read(line: str) -> Told | None:
     if message.get("type") == "item.completed" and isinstance(message.get("item"), dict):
         return _codex(message["item"])
     return Told([], []) if str(message.get("type")).startswith(("item.", "turn.", "thread.")) else None
+
+
+def _as_text(value: Any) -> Any:
+    """The value with nothing in it that no text may hold."""
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_as_text(each) for each in value]
+    if isinstance(value, dict):
+        return {_as_text(name): _as_text(each) for name, each in value.items()}
+    return value
 
 
 def _claude(message: dict[str, Any]) -> Told:

@@ -136,7 +136,7 @@ class Rooms:
     def sql(self, statement: str) -> list[Any]:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
 
 def clients_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from services.task_worker.extracting import Extracting
-from services.task_worker.extraction import Extractor
+from services.task_worker.extraction import Extractor, Finding
 from services.task_worker.output_retention import forget_old
 from services.task_worker.store import extractions as store
 from services.task_worker.store import output
@@ -236,3 +236,28 @@ def test_old_output_is_forgotten_in_small_steps_and_the_counts_stay(worker):
     assert worker.found() == []
     assert worker.ask("agent_stats", agent_name="codex")["stats"]["extractions"] == counted
     assert runner.output(1, "Error: one")["next_line"] == 7
+
+
+def test_what_no_text_may_hold_is_found_in_an_agents_json_and_does_not_end_the_worker(worker):
+    runner = Runner(worker)
+    runner.output(
+        1,
+        r'{"type":"assistant","message":{"content":[{"type":"tool_use","id":"\ud800","name":"Bash","input":'
+        r'{"command":"rm -rf a\u0000b\udfff"}}]}}',
+        r'{"type":"user","message":{"content":[{"type":"tool_result","content":"Error: a\u0000b\ud800\n```\n\u0000\n```"}]}}',
+    )  # fmt: skip
+    worker.look()
+    found = {each["type"]: each["text"] for each in worker.found(run_id=runner.run_id)}
+    assert set(found) == {"tool_call", "command", "error", "code_block"}
+    assert found["command"] == "rm -rf a\ufffdb\ufffd"
+
+
+def test_lines_whose_findings_can_not_be_kept_are_passed_over(worker, monkeypatch):
+    runner = Runner(worker)
+    runner.output(1, "Error: one")
+    with monkeypatch.context() as broken:
+        broken.setattr(Extractor, "feed", lambda *_: ({}, [Finding("error", "e", "nowhere", False, "x", 1, 1)]))
+        worker.look()
+    runner.output(2, "Error: two", "x")
+    worker.look()
+    assert [each["text"] for each in worker.found(run_id=runner.run_id)] == ["Error: two"]

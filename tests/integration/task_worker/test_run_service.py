@@ -151,18 +151,6 @@ def test_no_line_is_lost_or_doubled_when_a_worker_is_killed_in_between(replicas)
 
 
 def test_a_worker_that_stops_looks_through_what_is_left(replicas):
-    steady, *others = replicas.processes[1:]
-    for other in others:
-        other.kill()
-        other.wait()
-    run_id = replicas.run(lambda ask: begun(ask, "last"))
-    replicas.run(lambda ask: ask("agent_output", run_id=run_id, first_line=1, lines=[line("Error: one"), line("x")]))
-    steady.send_signal(signal.SIGTERM)
-    assert steady.wait(20) == 0
-    assert replicas.sql(f"select from extractions where run_id = '{run_id}' and type = 'error'")
-
-
-def test_a_worker_that_stops_looks_through_what_is_left(replicas):
     for other in replicas.processes:
         other.kill()
         other.wait()

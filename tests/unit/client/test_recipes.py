@@ -74,3 +74,13 @@ def test_a_result_that_is_too_large_is_told_as_such() -> None:
 def test_questions_look_like_prompts_and_half_a_line_does_not() -> None:
     assert all(map(looks_like_prompt, (b">>> ", b"Continue? [y/N] ", b"\x1b[1mroot@x:~#\x1b[0m ", b"Password: ")))
     assert not any(map(looks_like_prompt, (b"", b"downloading 50", b"compiling...")))
+
+
+def test_what_no_text_may_hold_is_replaced_in_what_is_read_out_of_json() -> None:
+    call = rb'{"type":"assistant","message":{"content":[{"type":"tool_use","name":"Write","input":{"text":"a\u0000b\ud800"}}]}}'
+    reading = read("claude", call, rb'{"type":"result","result":"\udfff \ud83d\ude00"}')
+    reading.read(rb'{"type":"result","result":"\udfff \ud83d\ude00"}')
+    assert reading.take_activities()[0]["data"]["input"] == {"text": "a\ufffdb\ufffd"}
+    assert reading.result() == {"result": "\ufffd \U0001f600"}
+    assert read("shell", rb'{"\ud800": ["\u0000"]}').result() == {"\ufffd": ["\ufffd"]}
+    assert read("shell", b'{"accuracy": NaN}').result() is None

@@ -60,7 +60,7 @@ def _result(reading: Reading, file: Path | None) -> Any:
         with contextlib.suppress(OSError):
             if text := file.read_bytes().strip():
                 found = json_or_none(text)
-                return text.decode(errors="replace") if found is None else found
+                return text.decode(errors="replace").replace("\0", "\ufffd") if found is None else found
     return reading.result()
 
 

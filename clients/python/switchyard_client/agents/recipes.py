@@ -8,6 +8,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ MAX_LINE_BYTES = 1024 * 1024
 MAX_RESULT_BYTES = 24 * 1024
 _MAX_INPUT = 2_000
 _MAX_ACTIVITIES = 50
+# What JSON may say and no text here may hold: NUL, and halves of characters.
+_NO_TEXT = re.compile("[\\0\\ud800-\\udfff]")
 
 
 class Reading:
@@ -206,11 +209,26 @@ def prompt_of(task: Mapping[str, Any]) -> str:
 
 
 def json_or_none(text: bytes) -> Any:
-    """The JSON of a text; None when it is none."""
+    """The JSON of a text, with nothing in it that no text may hold; None when it is none, as with NaN."""
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=_no_number)
+        return _as_text(value) if b"\\u" in text else value
     except (ValueError, RecursionError):
         return None
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_as_text(each) for each in value]
+    if isinstance(value, dict):
+        return {_as_text(name): _as_text(each) for name, each in value.items()}
+    return value
 
 
 def fitting(result: Any) -> tuple[Any, str | None]:

@@ -76,15 +76,20 @@ class TaskQueue:
             }
             if ending.result_error:
                 output["result_error"] = ending.result_error
-            await self.settle("complete_task", {**lease, "output_data": output})
+            refused = await self.settle("complete_task", {**lease, "output_data": output})
+            if refused is not None and refused.code in ("invalid", "too_large"):
+                output |= {"result": None, "result_error": label(str(refused))}
+                await self.settle("complete_task", {**lease, "output_data": output})
             return
         retry = ending.state != "killed" or ending.stopped
         error = ending.error or f"the run {run_id} is {ending.state}"
         await self.settle("fail_task", {**lease, "error_message": error, "retry": retry})
 
-    async def settle(self, command: str, data: dict[str, Any]) -> None:
-        """Say how something ended; a refusal is only noted, as there is nothing left to do about it."""
+    async def settle(self, command: str, data: dict[str, Any]) -> CommandRefused | None:
+        """Say how something ended; a refusal is noted, and returned."""
         try:
             await self._bus.command(command, data)
         except CommandRefused as refused:
             log.warning("%s was refused: %s", command, refused)
+            return refused
+        return None
