@@ -96,6 +96,8 @@ class Replay:
         self._until: int | None = None
         # When an event of this recorded time is due by the clock; None until the next event sets it.
         self._anchor: tuple[float, float] | None = None
+        # When the last event that was given happened.
+        self._given = 0.0
         self._paused_at: float | None = None
         self._changed = asyncio.Event()
         # Whether there is nothing more to give, and whether that is because it was stopped.
@@ -136,7 +138,9 @@ class Replay:
             now = self._clock()
             due = self._due(now)
             if due <= now:
-                return self._events.popleft()
+                event = self._events.popleft()
+                self._given = event.at
+                return event
             if now >= loop_end:
                 return None
             await self._wait(min(due, loop_end) - now)
@@ -163,10 +167,9 @@ class Replay:
         if self._anchor is not None:
             now = self._clock() if self._paused_at is None else self._paused_at
             recorded, clock = self._anchor
-            reached = recorded + (now - clock) * self._speed
-            # At full speed the recording's clock is where its events are.
-            at = self._events[0].at if self._events and self._speed == 0 else reached
-            self._anchor = at, now
+            reached = recorded + (now - clock) * self._speed if self._speed else math.inf
+            # It is nowhere beyond its next event, whoever keeps that waiting; the one after the last may be unread.
+            self._anchor = min(reached, self._events[0].at if self._events else self._given), now
         self._speed = speed
         self._changed.set()
 
@@ -176,6 +179,8 @@ class Replay:
         page = _PAGE.decode(
             await self._read({"session_id": self._session_id, "limit": PAGE, "until_seq": self._until, **asked})
         )
+        if self.stopped:
+            return
         self._forget()
         self._take(page)
         self.ended = False

@@ -77,9 +77,9 @@ def test_questions_look_like_prompts_and_half_a_line_does_not() -> None:
 
 
 def test_what_no_text_may_hold_is_replaced_in_what_is_read_out_of_json() -> None:
-    call = rb'{"type":"assistant","message":{"content":[{"type":"tool_use","name":"Write","input":{"text":"a\u0000b\ud800"}}]}}'
-    reading = read("claude", call, rb'{"type":"result","result":"\udfff \ud83d\ude00"}')
-    reading.read(rb'{"type":"result","result":"\udfff \ud83d\ude00"}')
+    call = rb'{"type":"tool_use","name":"Write","input":{"text":"a\u0000b\ud800"}}'
+    message = b'{"type":"assistant","message":{"content":[%b]}}' % call
+    reading = read("claude", message, rb'{"type":"result","result":"\udfff \ud83d\ude00"}')
     assert reading.take_activities()[0]["data"]["input"] == {"text": "a\ufffdb\ufffd"}
     assert reading.result() == {"result": "\ufffd \U0001f600"}
     assert read("shell", rb'{"\ud800": ["\u0000"]}').result() == {"\ufffd": ["\ufffd"]}

@@ -1,6 +1,7 @@
 """The pace of a replay, by a clock that stands still while nothing waits."""
 
 import asyncio
+import itertools
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -143,6 +144,48 @@ def test_another_speed_holds_from_its_moment_on() -> None:
         return await given(replay)
 
     assert run(replayed()) == [(1, 0), (2, 1), (3, 2.5), (4, 3.5), (5, 4)]
+
+
+@pytest.mark.parametrize("speed", [0, 1_000])
+def test_a_slower_speed_holds_from_the_last_event_that_was_given_also_between_two_pages(speed: float) -> None:
+    async def replayed() -> list[tuple[int, float]]:
+        replay = Replay(Recording(*range(0, 3_000, 10), takes_s=5).read, "s", speed=speed)
+        await replay.begin()
+        first = await given(replay, PAGE)
+        replay.set_speed(1)
+        return [first[-1], *await given(replay, 3)]
+
+    (_, last), (number, at), *rest = run(replayed())
+    assert number == PAGE + 1
+    assert at - last <= 10 + 5
+    assert [there for _, there in rest] == pytest.approx([at + 10, at + 20])
+
+
+def test_a_slower_speed_makes_no_burst_of_what_was_late() -> None:
+    async def replayed() -> list[tuple[int, float]]:
+        replay = Replay(Recording(*range(0, 50, 10)).read, "s", speed=1_000)
+        await replay.begin()
+        first = await given(replay, 2)
+        # Nobody takes anything for a while, as a client does that does not read.
+        await asyncio.sleep(60)
+        replay.set_speed(1)
+        return [*first, *await given(replay)]
+
+    at = [there for _, there in run(replayed())]
+    assert [round(later - sooner, 3) for sooner, later in itertools.pairwise(at[2:])] == [10, 10]
+
+
+def test_a_stop_holds_though_a_seek_is_on_its_way() -> None:
+    async def replayed() -> Replay:
+        replay = Replay(Recording(*range(300), takes_s=1).read, "s")
+        await replay.begin()
+        seeking = asyncio.ensure_future(replay.seek(50))
+        await asyncio.sleep(0.5)
+        replay.stop()
+        await seeking
+        return replay
+
+    assert run(replayed()).ended
 
 
 def test_a_seek_goes_on_at_once_from_another_place_back_and_forth() -> None:
