@@ -218,7 +218,9 @@ class Answering:
             # Dropped by somebody who could not tell us: a reset that another worker has committed.
             self._stop(INTERRUPTED)
             return
-        waiting = [each for each in seen if each.held.turn.number > self._held.turn.number]
+        # What it was asked together with, before it was parked, does not wait for another answer.
+        newer = [each for each in seen if each.held.turn.number > self._held.turn.number]
+        waiting = [each for each in newer if each.held.turn.merged_into is None]
         if seen[0].is_off:
             self._stop(SWITCHED_OFF)
         elif waiting and bot.busy == "interrupt":

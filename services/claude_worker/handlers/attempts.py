@@ -89,7 +89,7 @@ def finish_turn(
         await usage.add_usage(tx, data.room_id, data.bot_id, data.spent, turns=turns_used(data))
         events: list[Event] = []
         if held is None or held.turn.status != "running" or held.turn.attempt != data.attempt:
-            held = None
+            held, merged = None, []
         else:
             if data.status == "queued":
                 held = replace(held.moved(status="queued", reason=data.reason), failures=held.failures + data.failed)
@@ -104,7 +104,10 @@ def finish_turn(
                 events.append(held.told(_TOLD[data.status]))
             if data.status in ("answered", "failed") and held.turn.answer:
                 await posts.owe_post(tx, held, held.turn.answer)
-            events += await _merge(tx, held, data.merged)
+            merged = data.merged
+            if data.status == "answered" and chat.parked_turn == data.turn_id:
+                merged = [*merged, *await turns.find_joined(tx, held)]
+            events += await _merge(tx, held, merged)
             if data.claude_session is not None:
                 parked_turn = held.turn.turn_id if parked is not None else None
                 for place, lines in entries:
@@ -114,7 +117,7 @@ def finish_turn(
                     await chats.save_chat(tx, chat)
             if bot is not None and budgets.is_limited(bot.budget):
                 events += await _warn(tx, held, bot)
-        if held is None or data.merged or data.status in ("queued", "parked"):
+        if held is None or merged or data.status in ("queued", "parked"):
             more = await turns.has_open(tx, ownership.partition, data.room_id, data.bot_id)
         begun: list[Started] = []
         if more and goes_on and held is not None:
@@ -127,12 +130,20 @@ def finish_turn(
 
 
 async def _merge(tx: Transaction, held: Held, turn_ids: Sequence[str]) -> list[Event]:
-    """Let turns be answered with another; what was dropped meanwhile stays that."""
+    """Let turns be answered with another; what was dropped meanwhile stays that.
+
+    Those of one that is parked wait with it: if it is not answered after all, they are asked by themselves.
+    """
     events: list[Event] = []
     for turn_id in turn_ids:
         each = await turns.lock_turn(tx, turn_id)
-        if each is not None and each.turn.status == "queued":
-            merged = await turns.save_turn(tx, each.moved(status="merged", merged_into=held.turn.turn_id))
+        if each is None or each.turn.status != "queued":
+            continue
+        each = each.moved(merged_into=held.turn.turn_id)
+        if held.turn.status == "parked":
+            await turns.save_turn(tx, each)
+        else:
+            merged = await turns.save_turn(tx, each.moved(status="merged"))
             events.append(merged.told(ChatMerged))
     return events
 

@@ -50,6 +50,7 @@ async def begin_next(
             break
         if first.more and bot is not None and bot.busy == "interrupt":
             dropped = await turns.drop_older(tx, ownership.partition, *room)
+            assert dropped, "a turn that others wait behind is older than they are"
             events += [each.told(ChatDropped) for each in dropped]
             continue
         if held.turn.status == "parked":
@@ -65,7 +66,9 @@ async def begin_next(
             continue
         chat = await _settled(tx, chat, events)
         decided = await approvals.decisions_of(tx, held.turn.turn_id) if goes_on else None
-        held = await turns.save_turn(tx, held.moved(status="running", attempt=held.turn.attempt + 1), begins=True)
+        # What was to be answered with another is asked by itself once it is first.
+        held = held.moved(status="running", attempt=held.turn.attempt + 1, merged_into=None)
+        held = await turns.save_turn(tx, held, begins=True)
         events.append(held.told(ChatStarted))
         into.append(Started(held, chat.chat, chat.claude_session, first.more, decided))
         return events

@@ -93,7 +93,7 @@ _SAVE = text(f"""
 
 # Everything of a chat that is open, dropped; by turns_open.
 _DROP_OPEN = text(f"""
-    update turns set status = 'dropped', reason = :reason, completed = now()
+    update turns set status = 'dropped', reason = :reason, merged_into = null, completed = now()
     where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
     returning {COLUMNS}
 """)  # noqa: S608
@@ -121,13 +121,21 @@ _MARK_BUSY = text(f"""
 
 # Those of a chat that are open and have a newer one behind them, dropped; by turns_open.
 _DROP_OLDER = text(f"""
-    update turns set status = 'dropped', reason = 'interrupted', completed = now()
+    update turns set status = 'dropped', reason = 'interrupted', merged_into = null, completed = now()
     where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
         and number < (
             select max(number) from turns
             where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
         )
     returning {COLUMNS}
+""")  # noqa: S608
+
+# Those that are to be answered with one that was parked, by turns_open.
+_JOINED = text(f"""
+    select turn_id from turns
+    where partition = :partition and room_id = :room_id and bot_id = :bot_id and {_OPEN}
+        and status = 'queued' and merged_into = :turn_id
+    order by number
 """)  # noqa: S608
 
 # The chats of a bot, or of all, that are answered just now, then those that are parked: of few rows, all of turns_open.
@@ -210,6 +218,13 @@ async def drop_older(tx: Transaction, partition: int, room_id: str, bot_id: str)
     """Drop everything of a chat that is open but the newest, as interrupted; in the order of the turns."""
     asked = {"partition": partition, "room_id": room_id, "bot_id": bot_id}
     return sorted(map(held_of, await tx.execute(_DROP_OLDER, asked)), key=lambda held: held.turn.number)
+
+
+async def find_joined(tx: Transaction, held: Held) -> list[str]:
+    """The turns that wait to be answered with a turn that was parked."""
+    turn = held.turn
+    asked = {"partition": held.partition, "room_id": turn.room_id, "bot_id": turn.bot_id, "turn_id": turn.turn_id}
+    return [row.turn_id for row in await tx.execute(_JOINED, asked)]
 
 
 async def running_chats(tx: Transaction, bot_id: str | None, limit: int) -> Sequence[tuple[str, str]]:

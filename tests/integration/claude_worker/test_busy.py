@@ -27,6 +27,7 @@ busy = "interrupt"
 model = "claude-sonnet-4-5"
 busy = "steer"
 allowed_tools = ["chat_message"]
+ask_tools = ["set_chat"]
 
 [bots.single]
 model = "claude-sonnet-4-5"
@@ -34,7 +35,9 @@ busy = "reject"
 """
 # A room whose bot can't be talked to while a test holds it; its partition is no other's of this module.
 HELD = "held back"
-assert partition_of(HELD, "helper") not in {partition_of(room, "open") for room in ("s-tool", "s-text", "s-end")}
+assert partition_of(HELD, "helper") not in {
+    partition_of(room, "open") for room in ("s-tool", "s-text", "s-end", "s-park", "s-gone")
+}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +135,47 @@ def test_what_is_said_during_a_tool_is_answered_with_what_it_is_at(rooms: Rooms)
     assert (again["answer"], again["path"]) == ("and also that", "hot")
     heard = prompts(rooms, "recall also")
     assert [sum(text in prompt for prompt in heard) for text in ("look it up", "also this", "also that")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("ends", ["approved", "dropped"])
+def test_what_is_said_during_a_tool_and_asks_for_another_ends_as_that_does(rooms: Rooms, ends: str) -> None:
+    room = {"approved": "s-park", "dropped": "s-gone"}[ends]
+    tool = {"room_id": HELD, "bot_id": "helper", "user_name": "Open", "text": "[[say fine]]"}
+    wanted = {"room_id": "elsewhere", "bot_id": "helper", "idle_minutes": 5}
+
+    async def steer() -> list[dict[str, Any]]:
+        first = await rooms.said(
+            f"look up {room} [[tool chat_message {orjson.dumps(tool).decode()}]]", room, bot="open"
+        )
+        await asked(rooms, f"look up {room}")
+        second = await rooms.said(f"then set it [[tool set_chat {orjson.dumps(wanted).decode()}]]", room, bot="open")
+        # Long enough for it to be with the client, which says nothing of it.
+        await asyncio.sleep(0.7)
+        return [first, second]
+
+    async def approval() -> dict[str, Any] | None:
+        found = [event["approval"] for event in rooms.events("approval_requested") if event["room_id"] == room]
+        return found[0] if found else None
+
+    with held(rooms):
+        first, second = rooms.run(steer())
+    waiting = rooms.run(eventually_async(approval, 20))
+    assert waiting is not None
+    if ends == "dropped":
+        rooms.send("reset_chat", room_id=room, bot_id="open")
+    else:
+        rooms.send("approve", approval_id=waiting["approval_id"])
+    one, other = (rooms.run(rooms.ended(turn["turn_id"], 30)) for turn in (first, second))
+    if ends == "dropped":
+        # Neither was answered, so neither is said to be.
+        assert {(turn["status"], turn["reason"], turn["merged_into"]) for turn in (one, other)} == {
+            ("dropped", "reset", None)
+        }
+    else:
+        assert one["answer"].startswith("set_chat answered: ")
+        assert (other["event"], other["merged_into"]) == ("chat_merged", first["turn_id"])
+        assert rooms.talk("[[recall set]]", room, bot="open")["answer"].startswith("then set it")
+        assert sum("then set it" in prompt for prompt in prompts(rooms, "recall set")) == 1
 
 
 def test_what_is_said_while_text_streams_is_answered_after_it_on_the_same_client(rooms: Rooms) -> None:
