@@ -115,6 +115,7 @@ def test_a_conversation_is_reset_by_its_path_for_whoever_may(doors: Doors, room:
     assert answer.json()["chat"]["conversation"] == 2
     assert doors.http.post(f"/api/chat/{room}/nobody/reset").status_code == 404
     reader = doors.command("create_key", name=room, scopes=["read"])["secret"]
+    eventually(lambda: doors.http.get("/queue/stats", headers={"X-API-Key": reader}).status_code == 200, 1)
     for method, path, statuses in (
         ("POST", f"/api/chat/{room}/assistant/reset", (401, 403)),
         ("GET", "/session/stats", (401, 200)),

@@ -101,8 +101,8 @@ def over_websocket(socket: ClientConnection, name: str, data: Data, *, expect: s
     message_id = str(uuid4())
     socket.send(json.dumps({"type": "command", "message_id": message_id, "command": name, "data": data}))
     frame: Data = json.loads(socket.recv(timeout=30))
-    while "cursor" in frame:
-        # What reaches everyone, whatever they are subscribed to.
+    while "correlation_id" not in frame or "cursor" in frame:
+        # What reaches everyone, whatever they are subscribed to, and what the gateway says of the connection.
         frame = json.loads(socket.recv(timeout=30))
     assert (frame["type"], frame["correlation_id"]) == (expect, message_id), frame
     result: Data = frame["result"] if expect == "response" else frame
