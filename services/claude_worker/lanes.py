@@ -81,7 +81,11 @@ class Lane:
 
     async def _begin_anew(self, before: "asyncio.Task[None] | None") -> None:
         if before is not None:
-            await asyncio.wait([before])
+            try:
+                await asyncio.wait([before])
+            except asyncio.CancelledError:
+                before.cancel()
+                raise
         await self._shop.pool.discard(self._key, "reset")
         await self._work()
 

@@ -1,7 +1,7 @@
 """The partitions of this replica: taken and given up by what the registry says, each with its queue and its lanes."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.claude_worker.answering import Workshop
@@ -71,11 +71,9 @@ class OwnedPartition:
         faults = (task.exception() for task in self._tasks if task.done() and not task.cancelled())
         return next((fault for fault in faults if fault is not None), None)
 
-    def stop_bots(self, off: Collection[str]) -> None:
-        """Have whoever is answering find out that his bot was switched off."""
-        for key, lane in self._lanes.items():
-            if lane.is_working and ("" in off or key.bot_id in off):
-                lane.poke()
+    def stop_bot(self, key: Key) -> None:
+        """Have whoever is answering, or waits to, find out that his bot was switched off."""
+        self._lane(key).poke()
 
     async def hand_over(self, grace: float) -> None:
         """Take nothing more, end what is under way, and let it go; returns when the next owner may have it."""
@@ -192,9 +190,9 @@ class Partitions:
             # What was ours stays so as far as we know: nobody else can take it either, and if he can, we are fenced.
             log.warning("beat_missed", reason=str(error).split("\n")[0])
             return
-        await self._follow(view)
+        await self._follow(view, STOP_SECONDS if leaving else HAND_OVER_SECONDS)
 
-    async def _follow(self, view: View) -> None:
+    async def _follow(self, view: View, grace: float) -> None:
         self._lacks = len(view.epochs) < view.share
         for partition, owned in list(self._owned.items()):
             if owned.is_lost or view.epochs.get(partition) != owned.ownership.epoch:
@@ -215,13 +213,13 @@ class Partitions:
                 self._owned[partition] = OwnedPartition(
                     self._shop, ownership, url=self._url, database=self._database, handlers=self._handlers
                 )
-        if view.off:
-            for owned in self._owned.values():
-                owned.stop_bots(view.off)
+        for partition, *chat in view.to_stop:
+            if partition in self._owned:
+                self._owned[partition].stop_bot(Key(*chat))
         # Those where nobody waits for an answer first.
         surplus = sorted(self._owned.values(), key=lambda owned: (owned.is_working, -owned.ownership.partition))
         for owned in surplus[: max(0, len(self._owned) - view.share)]:
-            self._let_go(owned, HAND_OVER_SECONDS)
+            self._let_go(owned, grace)
 
     def _let_go(self, owned: OwnedPartition, grace: float) -> None:
         partition = owned.ownership.partition

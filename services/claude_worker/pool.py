@@ -101,9 +101,9 @@ class Pool:
             self._shed()
 
     async def discard(self, key: Key, why: str) -> None:
-        """Close a client, if there is one; what it was answering fails."""
+        """Close a client, if there is one; what it was answering fails. It goes even if nobody waits for that."""
         if key in self._places:
-            await self._close(key, why)
+            await asyncio.shield(self._close(key, why))
 
     def keys_of(self, partition: int) -> list[Key]:
         """The rooms of a partition that have clients."""

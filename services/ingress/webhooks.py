@@ -221,7 +221,7 @@ class WebhookDoor:
         form = read_form(check_json(body))
         # Its sender's own id of the message tells repetitions better than that of a request.
         delivery_id = form.message_id or delivery_id
-        spoken = self._chats.of_form(source, form, delivery_id)._replace(caller=caller and caller.name)
+        spoken = self._chats.of_form(source, form, delivery_id)._replace(caller=caller.name if caller else None)
         return await self._keep(call, source, event, None, delivery_id, shown_form(form), spoken)
 
     async def _keep(

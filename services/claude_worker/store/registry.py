@@ -1,5 +1,6 @@
 """SQL of who lives and who runs which partition, by the database's clock alone."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
@@ -24,12 +25,12 @@ class Ownership(NamedTuple):
 class View(NamedTuple):
     """What a worker has after a beat: its partitions with their epochs, and how many it should have.
 
-    `off` are the bots that are switched off, '' for all of them.
+    `to_stop` are chats of these in which something is open though their bots are switched off.
     """
 
     epochs: dict[int, int]
     share: int
-    off: frozenset[str] = frozenset()
+    to_stop: Sequence[tuple[int, str, str]] = ()
 
 
 # One beat at a time: shares are counted, then taken.
@@ -69,8 +70,13 @@ _RELEASE = text("""
 _HOLD = text("""
     select true from chat_partitions where partition = :partition and owner = :owner and epoch = :epoch for share
 """)
-# A row for each bot that is off.
-_OFF = text("select bot_id from chat_switches")
+# A row for each bot that is off, of which little is open for long; by turns_open.
+_TO_STOP = text("""
+    select distinct partition, room_id, bot_id from turns
+    where status in ('queued', 'running', 'parked') and partition = any (cast(:partitions as smallint[]))
+        and exists (select from chat_switches where chat_switches.bot_id in (turns.bot_id, ''))
+    limit 1000
+""")
 _LEAVE = text("delete from chat_workers where worker_id = :worker_id")
 _STATUSES = text(
     "select worker_id, seen, status from chat_workers where seen > now() - interval '10 s' order by worker_id"
@@ -98,7 +104,8 @@ async def beat(tx: Transaction, worker_id: str, status: dict[str, Any], *, leavi
     if len(epochs) < share:
         taken = await tx.execute(_TAKE, {**asked, "count": share - len(epochs)})
         epochs |= {row.partition: row.epoch for row in taken}
-    return View(epochs, share, frozenset(row.bot_id for row in await tx.execute(_OFF)))
+    rows = await tx.execute(_TO_STOP, {"partitions": list(epochs)})
+    return View(epochs, share, [(row.partition, row.room_id, row.bot_id) for row in rows])
 
 
 def share_of(worker_id: str, alive: list[str]) -> int:

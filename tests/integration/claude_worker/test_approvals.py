@@ -217,6 +217,15 @@ def test_a_reset_or_a_switched_off_bot_or_a_newer_message_that_interrupts_ends_t
     assert rooms.talk("[[say on]]", "r-off", bot="clerk")["answer"] == "on"
 
 
+def test_a_wait_ends_when_its_bot_is_found_switched_off_whoever_was_told(rooms: Rooms) -> None:
+    turn_id, approval = park(rooms, "r-beat")
+    # Nobody is told by a command: so many rooms at once that this was not among those that are.
+    rooms.sql("insert into chat_switches (bot_id, switched_by) values ('clerk', 'root')")
+    assert rooms.run(rooms.ended(turn_id, 10))["reason"] == "switched_off"
+    assert decided(rooms, approval)["status"] == "denied"
+    rooms.send("switch_bot", by="root", bot_id="clerk", on=True)
+
+
 def test_a_worker_killed_in_any_phase_leaves_a_turn_that_another_ends_with_its_tool_used_once(
     rooms: Rooms, api: MessagesAPI
 ) -> None:

@@ -47,7 +47,7 @@ def release(database: Handling, *ownerships: Ownership) -> None:
 
 def test_one_worker_has_all_and_gives_half_to_a_second(database: Handling) -> None:
     assert set(beat(database, "a").epochs) == set(range(16))
-    assert beat(database, "b") == View({}, 8)
+    assert beat(database, "b") == View({}, 8, [])
     first = beat(database, "a")
     assert (len(first.epochs), first.share) == (16, 8)
     release(database, *(Ownership(partition, "a", 1) for partition in range(8)))
@@ -59,6 +59,21 @@ def test_what_a_dead_worker_had_is_the_others_in_a_new_epoch(database: Handling)
     beat(database, "a")
     let_lapse(database, "a")
     assert beat(database, "b").epochs == dict.fromkeys(range(16), 2)
+
+
+def test_an_owner_hears_where_something_is_open_of_a_bot_that_is_off(database: Handling) -> None:
+    database.sql("insert into chats (room_id, bot_id) values ('r', 'a'), ('r', 'b')")
+    database.sql(
+        "insert into turns (turn_id, room_id, bot_id, partition, number, status, message_id, sender_agent_id, hops,"
+        " trust, user_name, text) select bot_id, room_id, bot_id, 3, 1, 'parked', 'm', 's', 0, 'trusted', 'Ada', 'hi'"
+        " from chats"
+    )
+    assert beat(database, "a").to_stop == []
+    database.sql("insert into chat_switches (bot_id, switched_by) values ('b', 'root')")
+    assert beat(database, "a").to_stop == [(3, "r", "b")]
+    assert beat(database, "other").to_stop == []
+    database.sql("insert into chat_switches (bot_id, switched_by) values ('', 'root')")
+    assert sorted(beat(database, "a").to_stop) == [(3, "r", "a"), (3, "r", "b")]
 
 
 def test_a_worker_that_leaves_has_no_share(database: Handling) -> None:

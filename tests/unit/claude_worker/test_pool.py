@@ -209,3 +209,27 @@ def test_a_client_of_a_chat_that_was_forgotten_goes_and_one_of_another_room_hear
         assert pool.evictions == {"forgotten": 1, "idle": 1} and pool.status()["clients"] == 1
 
     run(test)
+
+
+def test_a_client_that_is_going_goes_even_if_whoever_waits_for_that_is_gone() -> None:
+    class Slow(Client):
+        async def close(self) -> None:
+            await self.may_go.wait()
+            await super().close()
+            self.is_gone = True
+
+        may_go = asyncio.Event()
+        is_gone = False
+
+    async def run() -> bool:
+        pool = pool_of(2, make=Slow)
+        client: Any = await pool.lend(key("a"), None, None)
+        waiting = asyncio.create_task(pool.discard(key("a"), "reset"))
+        await settled()
+        waiting.cancel()
+        await settled()
+        client.may_go.set()
+        await settled()
+        return bool(client.is_gone) and pool.status()["closing"] == 0
+
+    assert asyncio.run(run())
