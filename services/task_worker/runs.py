@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -11,7 +11,7 @@ from shared.errors import Rejected, conflict, invalid, not_found
 from shared.messages import Event, JsonText, encode, rfc3339
 from shared.messages.envelope import now
 from shared.messages.json_text import slices
-from shared.messages.runs import AgentReport, Run, RunState, Usage
+from shared.messages.runs import AgentReport, Run, RunState, StoredLine, Usage
 from shared.messages.runs_events import AgentActivity, AgentRunChanged, AgentRunEnded, AgentRunStarted
 from shared.messages.runs_reading import RunTransition
 from shared.messages.task import TaskStatus
@@ -21,6 +21,7 @@ SILENT_SECONDS = 30
 MAX_ACTIVITIES = 50
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 FOUND_AGAIN = "found again"
+_LINES = "last_output"
 
 ENDS: frozenset[RunState] = frozenset({"completed", "failed", "killed"})
 LIVE: frozenset[RunState] = frozenset({"starting", "running", "paused", "waiting_input"})
@@ -88,7 +89,7 @@ def begin(data: AgentReport, by: str, at: datetime) -> Reported:
         bytes=0,
         lines_given=data.lines_given,
         usage=data.usage or Usage(),
-        result=_masked_json(data.result),
+        result=masked_json(data.result),
         error=_masked(data.error),
         started=moment,
         heard=moment,
@@ -122,7 +123,7 @@ def report(
         if name in changes:
             changes[name] = mask(changes[name])
     if "result" in changes:
-        changes["result"] = _masked_json(changes["result"])
+        changes["result"] = masked_json(changes["result"])
     if run.task_id is None and data.task_id is not None:
         changes |= {"task_id": data.task_id, "attempt": data.attempt}
     if state == run.state:
@@ -176,14 +177,24 @@ def activities(run: Run, given: JsonText | None) -> list[Event]:
             raise _wrong_activities("a list of objects whose `kind` is a word of up to 100 letters")
         if at is not None:
             moment_of(at, "activities")
-        data = _masked_json(JsonText(slices(bytes(raw)).get("data", b"null")))
+        data = masked_json(JsonText(slices(bytes(raw)).get("data", b"null")))
         events.append(AgentActivity(**_about(run), kind=kind, at=at or now(), data=data or JsonText(b"null")))
     return events
 
 
 def masked_answer(data: AgentReport) -> tuple[JsonText | None, str | None]:
     """What a report answers to a control request: its result or its error, secrets masked."""
-    return _masked_json(data.control_result), _masked(data.control_error)
+    return masked_json(data.control_result), _masked(data.control_error)
+
+
+def tells_lines(result: JsonText | None) -> TypeGuard[JsonText]:
+    """Whether an answer shows lines of the output."""
+    return result is not None and _LINES in _members(result)
+
+
+def with_lines(result: JsonText, lines: list[StoredLine]) -> JsonText:
+    """An answer with the stored lines for the runner's own: a secret that lines divide is masked only in those."""
+    return JsonText(encode({**_members(result), _LINES: [line.__dict__ for line in lines]}))
 
 
 def moment_of(text: Any, field: str) -> datetime:
@@ -224,11 +235,16 @@ def _about(run: Run) -> dict[str, Any]:
     }
 
 
+def _members(result: JsonText) -> dict[str, Any]:
+    value = result.value()
+    return value if isinstance(value, dict) else {}
+
+
 def _masked(text: str | None) -> str | None:
     return None if text is None else mask(text)
 
 
-def _masked_json(given: JsonText | None) -> JsonText | None:
+def masked_json(given: JsonText | None) -> JsonText | None:
     """JSON with the secrets in its texts masked; without any it stays as it was written."""
     if given is None or (mask(str(given)) == str(given) and b"\\" not in given.text):
         return given

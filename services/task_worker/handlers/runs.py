@@ -1,8 +1,8 @@
 """agent_report and lose_silent_runs: what becomes of runs."""
 
 from services.task_worker import runs
-from services.task_worker.handlers.controls import topic_of
-from services.task_worker.store import controls
+from services.task_worker.handlers.controls import LAST_LINES, topic_of
+from services.task_worker.store import controls, output
 from services.task_worker.store import runs as store
 from shared.bus.commit import OPEN
 from shared.bus.handled import lock_sessions
@@ -72,7 +72,10 @@ async def _answer(tx: Transaction, run: Run, data: AgentReport) -> list[Event]:
         raise not_found("control", data.control_id)
     if asked.answered is not None:
         return []
-    answered = await controls.answer(tx, data.control_id, *runs.masked_answer(data))
+    result, error = runs.masked_answer(data)
+    if runs.tells_lines(result):
+        result = runs.with_lines(result, await output.last_lines(tx, run.run_id, LAST_LINES))
+    answered = await controls.answer(tx, data.control_id, result, error)
     return [AgentControlAnswered(**runs.about(run), control=answered)]
 
 

@@ -244,7 +244,8 @@ def test_what_no_text_may_hold_is_found_in_an_agents_json_and_does_not_end_the_w
         1,
         r'{"type":"assistant","message":{"content":[{"type":"tool_use","id":"\ud800","name":"Bash","input":'
         r'{"command":"rm -rf a\u0000b\udfff"}}]}}',
-        r'{"type":"user","message":{"content":[{"type":"tool_result","content":"Error: a\u0000b\ud800\n```\n\u0000\n```"}]}}',
+        r'{"type":"user","message":{"content":[{"type":"tool_result","content":'
+        r'"Error: a\u0000b\ud800\n```\n\u0000\n```"}]}}',
     )  # fmt: skip
     worker.look()
     found = {each["type"]: each["text"] for each in worker.found(run_id=runner.run_id)}

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from services.task_worker import pacing
+from services.task_worker.store import output
 from shared.messages import new_id
 from tests.integration.task_worker.conftest import TaskWorker
 from tests.integration.task_worker.runs_kit import EMPTY, Runner, line
@@ -227,8 +228,23 @@ def test_pages_of_lines(worker):
     assert ([each["number"] for each in second["lines"]], second["next"]) == ([5, 6, 7, 8, 9, 10], None)
     assert [each["number"] for each in runner.lines(tail=True, limit=2)] == [9, 10]
     assert [each["number"] for each in runner.lines(after_line=6, stream="stderr")] == [8, 10]
+    odd = worker.ask("get_output", run_id=runner.run_id, stream="stdout", limit=2)
+    assert [each["number"] for each in odd["lines"]] == [1, 3]
+    odd = worker.ask("get_output", run_id=runner.run_id, stream="stdout", limit=3, cursor=odd["next"])
+    assert ([each["number"] for each in odd["lines"]], odd["next"]) == ([5, 7, 9], None)
+    assert [each["number"] for each in runner.lines(stream="stdout", tail=True, limit=2)] == [7, 9]
     assert worker.ask("get_output", run_id=new_id())["code"] == "not_found"
     assert worker.ask("get_output", run_id=runner.run_id, session_id="s2")["code"] == "not_found"
+
+
+def test_a_stream_is_looked_for_among_so_many_lines(worker, monkeypatch):
+    monkeypatch.setattr(output, "LOOKED_AT", 4)
+    runner = Runner(worker)
+    runner.output(1, *[line(f"{n}", "stderr" if n == 7 else "stdout") for n in range(1, 9)])
+    first = worker.ask("get_output", run_id=runner.run_id, stream="stderr")
+    assert first["lines"] == [] and first["next"]
+    second = worker.ask("get_output", run_id=runner.run_id, stream="stderr", cursor=first["next"])
+    assert ([each["number"] for each in second["lines"]], second["next"]) == ([7], None)
 
 
 def test_runs_are_listed_by_what_is_asked(worker):
@@ -306,3 +322,18 @@ def test_sessions_are_found_with_their_runs(worker):
     assert found(status="completed") == [in_s1]
     assert found(agent_name="codex", status="active") == [("s2", [last.run_id])]
     assert found(status="completed", until="2020-01-01T00:00:00Z") == []
+
+
+def test_a_runners_own_last_lines_are_not_kept_since_only_the_stored_ones_are_masked_as_a_whole(worker):
+    runner = Runner(worker)
+    key = ["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "c2VjcmV0IGtleSBtYXRlcmlhbA=="]
+    runner.output(1, *key)
+    asked = worker.send("control_agent", run_id=runner.run_id, action="get_state", wait_s=0)["control"]
+    last = [{"number": number, "stream": "stdout", "text": text} for number, text in enumerate(key, 1)]
+    runner.report(control_id=asked["control_id"], control_result={"source": "runner", "last_output": last, "lines": 3})
+    (control,) = worker.ask("get_run", run_id=runner.run_id)["run"]["controls"]
+    assert control["result"]["lines"] == 3
+    assert control["result"]["last_output"] == runner.lines()
+    assert key[1] not in str(worker.sql("select * from agent_controls")) + str(
+        worker.sql("select * from handled_messages")
+    )
