@@ -62,6 +62,10 @@ class Access:
             headers.caller.count()
         return headers.caller
 
+    def check(self, headers: Headers) -> None:
+        """Look again who calls, without counting it. Raises `Rejected("unauthorized")`: revoked, or expired."""
+        headers.caller = self._identify(headers)
+
     def _identify(self, headers: Headers) -> Caller:
         shown = headers.get(b"x-api-key")
         if shown is None:

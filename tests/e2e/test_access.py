@@ -107,6 +107,20 @@ def test_a_revoked_key_and_all_it_opened_end_within_a_second(doors: Doors, make:
     assert other.run("create_session").status_code == 201
 
 
+def test_a_replay_ends_with_its_key(doors: Doors, make: Callable[..., Holder]) -> None:
+    holder, session_id = make("read"), doors.session()
+    doors.command("complete_session", session_id=session_id)
+    path = f"/api/replay/session/{session_id}"
+    with holder.http.stream("GET", path, params={"speed": 0.00001}) as answer:
+        lines = answer.iter_lines()
+        assert "event: session_created" in lines
+        doors.command("revoke_key", name=holder.name)
+        revoked = time.monotonic()
+        assert "event: replay_ended" not in list(lines)
+        assert time.monotonic() - revoked < 5
+    assert holder.http.get(path).status_code == 401
+
+
 def test_a_key_for_some_sessions_works_in_those_only_on_both_doors(doors: Doors, make: Callable[..., Holder]) -> None:
     team = f"team-{uuid4().hex[:8]}"
     holder = make("publish", "read", sessions=[f"{team}-*"])

@@ -50,6 +50,10 @@ class SessionDoor:
         caller.require(spec.scope)
         return await self._commands.perform(call, spec, caller, data, wait=wait_of(call))
 
+    def check(self, request: Request) -> None:
+        """Raise `Rejected("unauthorized")` when who asked is out of force by now; for answers that last."""
+        self._access.check(call_of(request).headers)
+
     @staticmethod
     def answer(request: Request, name: str, outcome: Outcome) -> Response:
         """The answer for an outcome, its result in camelCase."""

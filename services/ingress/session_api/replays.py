@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,6 +20,8 @@ from shared.replay import Recorded, Replay
 
 # Whoever is between sees that something comes, and we that the client is still there.
 KEEP_ALIVE_SECONDS = 15.0
+# How often it is looked whether the caller still may read.
+CHECK_SECONDS = 1.0
 MAX_REPLAYS = 200
 # A page that can't be read is asked for so often; then the stream ends, and the client asks on from its last event.
 ATTEMPTS = 5
@@ -36,14 +39,21 @@ class Replays:
 
     def __init__(self) -> None:
         self._under_way: set[Replay] = set()
+        self._beginning = 0
 
-    def check_room(self) -> None:
-        """Raise `Rejected("unavailable")` when there are as many as there may be."""
-        if len(self._under_way) >= MAX_REPLAYS:
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Hold a place for one until it is given. Raises `Rejected("unavailable")` when all are taken."""
+        if len(self._under_way) + self._beginning >= MAX_REPLAYS:
             raise Rejected("unavailable", f"{MAX_REPLAYS} replays are under way here; try again later")
+        self._beginning += 1
+        try:
+            yield
+        finally:
+            self._beginning -= 1
 
     def add(self, replay: Replay) -> None:
-        """One has begun."""
+        """One is read from now on, until `end`."""
         self._under_way.add(replay)
 
     def end(self, replay: Replay) -> None:
@@ -85,23 +95,24 @@ def add_routes(routes: APIRouter, door: SessionDoor, replays: Replays) -> None:
         after = call_of(request).text(b"last-event-id")
         if after is not None and not _PLACE.fullmatch(after):
             raise invalid("`Last-Event-ID` is not the id of an event of a replay", last_event_id=after)
-        replays.check_room()
 
         async def read(data: dict[str, Any]) -> bytes:
             asked = {name: value for name, value in data.items() if value is not None}
             return await _patiently(door, request, encode(asked), attempts=ATTEMPTS if "cursor" in asked else 1)
 
-        replay = Replay(read, session_id, speed=speed, start=start, after=after)
-        await replay.begin()
+        with replays.beginning():
+            replay = Replay(read, session_id, speed=speed, start=start, after=after)
+            await replay.begin()
         if after is not None and replay.is_empty:
             return Response(status_code=204)
-        replays.add(replay)
         head = {"session_id": session_id, "speed": speed, "last_seq": replay.last_seq}
 
         async def events() -> AsyncIterator[bytes]:
+            # Only now: of a client that has gone meanwhile nothing is ever asked.
+            replays.add(replay)
             try:
                 yield b"retry: 2000\n" + _event(b"replay_started", encode(head))
-                async for piece in _pieces(replay):
+                async for piece in _pieces(replay, lambda: door.check(request)):
                     yield piece
                 if not replay.stopped:
                     yield _event(b"replay_ended", encode(head))
@@ -134,13 +145,19 @@ async def _patiently(door: SessionDoor, request: Request, data: bytes, *, attemp
         wait_s *= 2
 
 
-async def _pieces(replay: Replay) -> AsyncIterator[bytes]:
-    """Events as text, those that are due together in one piece; a comment when nothing comes for a while."""
+async def _pieces(replay: Replay, check: Callable[[], None]) -> AsyncIterator[bytes]:
+    """Events as text; a comment when nothing comes for a while. Raises what `check` raises, within a second."""
+    quiet_s = 0.0
     while not replay.ended:
-        event = await replay.next(KEEP_ALIVE_SECONDS)
+        event = await replay.next(CHECK_SECONDS)
+        check()
         if event is not None:
+            quiet_s = 0.0
             yield _recorded(event)
-        elif not replay.ended:
+            continue
+        quiet_s += CHECK_SECONDS
+        if quiet_s >= KEEP_ALIVE_SECONDS and not replay.ended:
+            quiet_s = 0.0
             yield b": nothing yet\n\n"
 
 
