@@ -82,6 +82,18 @@ class Client:
             text = f"{self.api_url} does not answer ({error or type(error).__name__}). Is it running? `make up`"
             raise CallFailed(text) from None
 
+    @contextmanager
+    def lines(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
+        """The lines of a page as they come; CallFailed also when it breaks off."""
+        try:
+            with self._http.stream("GET", path, params=params, headers=headers) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._refused(response)
+                yield response.iter_lines()
+        except httpx.HTTPError as error:
+            raise CallFailed(f"{self.api_url} does not answer ({error or type(error).__name__})") from None
+
     def text(self, method: str, path: str, **options: Any) -> bytes:
         """The text of a good answer, as it came."""
         response = self.request(method, path, **options)

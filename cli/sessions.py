@@ -161,6 +161,32 @@ def timeline(
 
 
 @app.command(epilog=EXIT_CODES)
+def replay(
+    session: SessionId,
+    speed: Annotated[
+        float, typer.Option(min=0, max=1000, help="Times the pace it had; 0: as fast as it can be read.")
+    ] = 1.0,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="An event's number in the session, or a moment such as 2026-01-31T12:00Z."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
+) -> None:
+    """Let a session happen again: its events, its agents' output among them, at the pace they had.
+
+    Example: `switchyard sessions replay demo --speed 8`
+    """
+    from contextlib import suppress
+    from urllib.parse import quote
+
+    from cli.replays import print_replay
+
+    path = f"/api/replay/session/{quote(session, safe='')}"
+    with calling(as_json=json, missing=MISSING) as client, suppress(KeyboardInterrupt):
+        print_replay(client, path, speed=speed, start=start, as_json=json)
+
+
+@app.command(epilog=EXIT_CODES)
 def state(session: SessionId, json: AsJson = False) -> None:
     """Show a session's state: its members, goals and spawned agents.
 

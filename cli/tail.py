@@ -67,7 +67,7 @@ def follow(topics: list[str], *, since: str | None, as_json: bool, count: int | 
                         if as_json:
                             typer.echo(text)
                         else:
-                            _print(frame)
+                            print_event(frame)
                     return
             except KeyboardInterrupt:
                 return
@@ -84,12 +84,11 @@ def about(event: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in event.items() if name not in _ENVELOPE}, ensure_ascii=False)
 
 
-def _print(frame: Mapping[str, Any]) -> None:
+def print_event(frame: Mapping[str, Any], *, number: str = "cursor") -> None:
+    """Print an event as a line that begins with this number of it."""
     moment = str(frame.get("timestamp", ""))[11:23]
     session = f" [blue]{escape(str(frame['session_id']))}[/]" if frame.get("session_id") else ""
     rest = harmless(about(frame))
     if len(rest) > _SHOWN:
         rest = rest[: _SHOWN - 2] + " …"
-    out.print(
-        f"[dim]{frame.get('cursor', '·'):>6} {moment}[/] [bold]{escape(frame['type'])}[/]{session} {escape(rest)}"
-    )
+    out.print(f"[dim]{frame.get(number, '·'):>6} {moment}[/] [bold]{escape(frame['type'])}[/]{session} {escape(rest)}")

@@ -10,11 +10,14 @@ import { addEvent, addGap, noteCursor, reset, startFeed } from "./feed.js";
 import { listenToKeys } from "./keyboard.js";
 import { forgetDisplay, noteDisplay } from "./live.js";
 import { forgetNotices, noteNotice, noteReconnected, tidyNotices } from "./notices.js";
+import { leaveReplay, noteReplay, openReplay, startReplays } from "./replay.js";
+import { closeRun, noteInRun, openRun, startRun, stopRun } from "./run_open.js";
+import { noteRunEvent, refreshRuns, startRuns, stopRuns } from "./runs.js";
 import { followConnection, noteEvent, startSessions, stopSessions } from "./sessions.js";
 import { noteSidebarEvent, refreshSidebars, startSidebars, stopSidebars } from "./sidebars.js";
 import { gatewayUrl, signOut, socketToken, startSignIn } from "./sign_in.js";
 import { Connection } from "./socket.js";
-import { auth, chatAt, closeDetail, connection, followHistory, isLive, now, pane, sidebarId, spoken } from "./store.js";
+import { auth, chatAt, closeDetail, connection, followHistory, isLive, now, pane, replayOf, runId, sidebarId, spoken } from "./store.js";
 import { closeTalk, openTalk, startTalk, stopTalk } from "./talk.js";
 
 let socket = null;
@@ -36,9 +39,12 @@ function onSignedIn(credential) {
       noteEvent(frame);
       noteChatEvent(frame, { isNew });
       noteSidebarEvent(frame);
+      noteRunEvent(frame, { isNew });
+      noteInRun(frame, { isNew });
     },
     onGap: addGap,
     onGatewayState: noteDisplay,
+    onReplay: noteReplay,
     onRefused,
   });
   const command = (name, data, messageId) => socket.command(name, data, messageId);
@@ -46,6 +52,9 @@ function onSignedIn(credential) {
   startSidebars(command);
   startChats(command);
   startChatTalk(command);
+  startRuns(command);
+  startRun(command);
+  startReplays((frame) => socket.replay(frame), command);
   socket.watchGateway(pane.peek() === "live");
   socket.start();
   startSessions(credential, onRefused);
@@ -62,6 +71,9 @@ function leave(reason = "") {
   stopTalk();
   stopChats();
   stopChatTalk();
+  stopRuns();
+  stopRun();
+  leaveReplay();
   forgetDisplay();
   forgetNotices();
   closeDetail();
@@ -112,6 +124,7 @@ effect(() => {
   if (!isLive.value) return;
   noteReconnected();
   refreshSidebars();
+  refreshRuns();
 });
 effect(() => {
   if (!sidebarId.value) closeTalk();
@@ -124,6 +137,14 @@ effect(() => {
   const { room, bot } = chatAt.value;
   if (!room || !bot) closeChat();
   else if (isLive.value && pane.value === "chat") openChat(room, bot);
+});
+effect(() => {
+  if (!runId.value) closeRun();
+  else if (isLive.value && pane.value === "agents") openRun(runId.value);
+});
+effect(() => {
+  if (pane.value !== "replay" || !replayOf.value) leaveReplay();
+  else if (isLive.value) openReplay(replayOf.value);
 });
 effect(() => {
   const { phase, reason } = connection.value;

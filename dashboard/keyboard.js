@@ -1,7 +1,7 @@
-// The page's keys: 1 2 3 4 switch views; in the feed / finds, space pauses, Esc closes, j k and the arrows move, Enter opens.
+// The page's keys: 1 to 5 switch views; in the feed / finds, space pauses, Esc closes, j k and the arrows move, Enter opens.
 
 import { paused, shown } from "./feed.js";
-import { active, auth, chatAt, closeDetail, detailOpen, openDetail, pane, show, showChat, sidebarId, spoken } from "./store.js";
+import { active, auth, chatAt, closeDetail, detailOpen, openDetail, pane, runId, show, showChat, showRun, sidebarId, spoken } from "./store.js";
 
 const WRITING = "input, textarea, select, [contenteditable]";
 // Elements for which space and Enter already mean something.
@@ -29,6 +29,8 @@ function escape(writing) {
   if (writing) writing.blur();
   else if (pane.peek() === "sidebars" && sidebarId.peek()) show("sidebars", "");
   else if (pane.peek() === "chat" && chatAt.peek().room) showChat();
+  else if (pane.peek() === "agents" && runId.peek()) showRun();
+  else if (pane.peek() === "replay" && !detailOpen.peek()) show("feed");
   else if (detailOpen.peek()) {
     closeDetail();
     document.getElementById("feed-list")?.focus({ preventScroll: true });
@@ -42,6 +44,7 @@ const KEYS = {
   2: () => show("live"),
   3: () => show("sidebars"),
   4: () => show("chat"),
+  5: () => show("agents"),
   "/": () => {
     show("feed");
     // Coming from another view, the field has to be drawn first.

@@ -1,4 +1,4 @@
-// Commands sent over the socket that wait for their answers.
+// Commands and other frames sent over the socket that wait for their answers.
 
 import { ApiError } from "./api.js";
 import { sentence } from "./words.js";
@@ -6,6 +6,7 @@ import { sentence } from "./words.js";
 const PATIENCE_MS = 40_000;
 // What the gateway takes in one frame.
 const MOST_BYTES = 65_536;
+const REPLAY = new Set(["replay_started", "replay_controlled"]);
 
 /** An id for a command. Sent again under the same one, it is done once. */
 export function newMessageId() {
@@ -20,7 +21,13 @@ export class Requests {
 
   /** Send a command; its result, or an ApiError whose `kind` is the answer's code (`timeout` when there is none). */
   send(socket, command, data, messageId = newMessageId()) {
-    const text = JSON.stringify({ type: "command", message_id: messageId, command, data });
+    return this.ask(socket, { type: "command", message_id: messageId, command, data });
+  }
+
+  /** Send a frame; the frame that answers it, or for a command its result. Rejects as `send`. */
+  ask(socket, frame) {
+    const { message_id: messageId } = frame;
+    const text = JSON.stringify(frame);
     if (new TextEncoder().encode(text).length > MOST_BYTES) {
       return Promise.reject(new ApiError("too_large", "This is too long to be sent in one piece: 64 kB at most."));
     }
@@ -32,10 +39,11 @@ export class Requests {
   }
 
   /** Hand an answer to whoever waits for it. */
-  settle({ type, correlation_id, original_message_id, result, code, message }) {
+  settle(frame) {
+    const { type, correlation_id, original_message_id, result, code, message } = frame;
     const asked = this.#take(correlation_id ?? original_message_id);
     if (type === "error") asked?.reject(new ApiError(code, sentence(message ?? code), { code }));
-    else asked?.resolve(result ?? {});
+    else asked?.resolve(REPLAY.has(type) ? frame : result ?? {});
   }
 
   /** The connection is gone, and answers with it. */

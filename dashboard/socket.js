@@ -4,7 +4,7 @@
 //             ↑______________ waiting (countdown) ←__________/     stopped: only a person can go on from here
 
 import { ApiError } from "./api.js";
-import { Requests } from "./requests.js";
+import { newMessageId, Requests } from "./requests.js";
 
 const DISPLAY = "system.gateway";
 const FIRST_DELAY_MS = 500;
@@ -20,9 +20,10 @@ const REMEMBERED = 5_000;
 
 const CONTROL = new Set([
   "connected", "subscribed", "response", "error", "pong", "ping", "gap", "duplicate_ack", "curator_checkin",
-  "connection_quality", "summary", "peripheral_update", "warmup", "gateway_state",
+  "connection_quality", "summary", "peripheral_update", "warmup", "gateway_state", "replay_started", "replay_controlled",
+  "replay_ended",
 ]);
-const ANSWERS = new Set(["response", "error", "duplicate_ack"]);
+const ANSWERS = new Set(["response", "error", "duplicate_ack", "replay_started", "replay_controlled"]);
 
 // Errors that may be gone at the next try.
 const PASSING = new Set(["unavailable", "timeout", "rate_limited", "internal"]);
@@ -56,12 +57,12 @@ export function delay(attempt, random = Math.random) {
  * `token()` gives a fresh WebSocket token, `url()` the gateway's address; both may reject with an ApiError.
  * `onState({phase, attempt, retryAt, reason, epoch, head, id})` is told of every step (`head` is the newest cursor there
  * was when the gateway let us in, `id` the connection's), `onEvent(frame, text)` of every event,
- * `onGatewayState(frame)` of the status display while it is watched,
+ * `onGatewayState(frame)` of the status display while it is watched, `onReplay(frame, text)` of a replay's events and end,
  * `onGap(frame, text)` of what the gateway says is missing, `onRefused(error)` when the ingress no longer knows us.
  */
 export class Connection {
-  constructor({ token, url, onState, onEvent, onGap, onGatewayState, onRefused }) {
-    Object.assign(this, { token, url, onState, onEvent, onGap, onGatewayState, onRefused });
+  constructor({ token, url, onState, onEvent, onGap, onGatewayState, onReplay, onRefused }) {
+    Object.assign(this, { token, url, onState, onEvent, onGap, onGatewayState, onReplay, onRefused });
     this.state = { phase: "idle", attempt: 0, retryAt: null, reason: "", epoch: null, head: null, id: "" };
     this.requests = new Requests();
     this.watching = false;
@@ -99,6 +100,12 @@ export class Connection {
     return Promise.reject(new ApiError("unreachable", "There is no connection to the gateway just now."));
   }
 
+  /** Ask for a replay, or for something of one: `{type: replay | replay_control, …}`. Rejects with an ApiError. */
+  replay(frame) {
+    if (this.state.phase === "live") return this.requests.ask(this.socket, { ...frame, message_id: newMessageId() });
+    return Promise.reject(new ApiError("unreachable", "There is no connection to the gateway just now."));
+  }
+
   /** Have the gateway's status display sent every few seconds, or no longer. */
   watchGateway(wanted) {
     if (this.watching === wanted) return;
@@ -131,7 +138,9 @@ export class Connection {
     } catch {
       return;
     }
-    if (!CONTROL.has(frame.type)) {
+    if (frame.type === "replay_ended" || (frame.replay_id && !CONTROL.has(frame.type))) {
+      this.onReplay(frame, text);
+    } else if (!CONTROL.has(frame.type)) {
       this.#acknowledge(frame);
       if (this.#isNew(frame)) this.onEvent(frame, text);
     } else if (frame.type === "connected") {

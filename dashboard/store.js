@@ -29,12 +29,16 @@ export const matches = computed(() => matcher(filters.value));
 export const active = signal(null);
 export const detailOpen = signal(false);
 
-/** Which view is shown: feed | sessions | live | sidebars | chat. A wide page shows feed and sessions side by side. */
+/** Which view is shown: feed | sessions | live | sidebars | chat | agents | replay. A wide page shows feed and sessions side by side. */
 export const pane = signal(placeOf(location.search).pane);
 /** The id of the sidebar whose conversation is open; "" for none. */
 export const sidebarId = signal(placeOf(location.search).sidebar);
 /** The room and the bot whose chat is open; "" and "" for none. */
 export const chatAt = signal(placeOf(location.search).chat);
+/** The id of the run that is open; "" for none. */
+export const runId = signal(placeOf(location.search).run);
+/** The id of the session that is replayed. */
+export const replayOf = signal(placeOf(location.search).replay);
 
 /** The present, moved on every few seconds for relative times. */
 export const now = signal(Date.now());
@@ -66,6 +70,23 @@ export function showChat(room = "", bot = "") {
   });
 }
 
+/** Show a run of an agent, or with "" the list. */
+export function showRun(run = "") {
+  batch(() => {
+    runId.value = run;
+    show("agents");
+  });
+}
+
+/** Show a session's events again. */
+export function showReplay(session) {
+  batch(() => {
+    replayOf.value = session;
+    active.value = null;
+    show("replay");
+  });
+}
+
 export const clearFilters = () => setFilters(NO_FILTERS);
 
 /** Show a row's event beside the feed. */
@@ -94,7 +115,8 @@ function scheduleAddress() {
 }
 
 function writeAddress() {
-  history.replaceState(null, "", location.pathname + withPlace(toQuery(filters.peek()), pane.peek(), sidebarId.peek(), chatAt.peek()));
+  const place = { pane: pane.peek(), sidebar: sidebarId.peek(), chat: chatAt.peek(), run: runId.peek(), replay: replayOf.peek() };
+  history.replaceState(null, "", location.pathname + withPlace(toQuery(filters.peek()), place));
 }
 
 /** Follow the address when a person moves through the history. */
@@ -106,6 +128,8 @@ export function followHistory() {
       pane.value = place.pane;
       sidebarId.value = place.sidebar;
       chatAt.value = place.chat;
+      runId.value = place.run;
+      replayOf.value = place.replay;
     });
   });
   addEventListener("pagehide", writeAddress);

@@ -2,8 +2,9 @@
 
 import { html } from "../html.js";
 import { waitingCount } from "../chats.js";
+import { liveCount } from "../runs.js";
 import { openCount } from "../sidebars.js";
-import { pane, show, showChat } from "../store.js";
+import { pane, show, showChat, showRun } from "../store.js";
 import { sessions } from "../sessions.js";
 import { ConnectionState } from "./connection.js";
 import { IconButton, Mark } from "./icons.js";
@@ -19,6 +20,7 @@ export function Header({ onSignOut }) {
         <${Tab} name="live" hint="2">Live<//>
         <${Tab} name="sidebars" hint="3">Sidebars <span class="tab-count">${openCount.value || ""}</span><//>
         <${Tab} name="chat" hint="4">Chat <span class="tab-count">${waitingCount.value || ""}</span><//>
+        <${Tab} name="agents" hint="5">Agents <span class="tab-count">${liveCount.value || ""}</span><//>
       </nav>
       <div class="topbar-end">
         <${Rate} />
@@ -32,7 +34,8 @@ export function Header({ onSignOut }) {
 function Tab({ name, hint, children }) {
   const here = pane.value === name;
   // A second press leads back from what is open to the view itself.
-  const onClick = () => (here ? (name === "chat" ? showChat() : show(name, "")) : show(name));
+  const close = { chat: () => showChat(), agents: () => showRun() }[name] ?? (() => show(name, ""));
+  const onClick = () => (here ? close() : show(name));
   return html`
     <button type="button" class="tab" data-view=${name} aria-current=${here ? "page" : "false"}
       title=${hint && `Key ${hint}`} onClick=${onClick}>

@@ -2,13 +2,14 @@
 
 import { html } from "../html.js";
 import { listing, loadMore, refresh, sessions } from "../sessions.js";
-import { filters, now, toggleSession } from "../store.js";
+import { filters, now, pane, replayOf, showReplay, toggleSession } from "../store.js";
 import { absolute, ago, count, parse } from "../times.js";
+import { Icon } from "./icons.js";
 
 export function SessionList() {
   const all = sessions.value;
   const { next } = listing.value;
-  const chosen = filters.value.session;
+  const chosen = pane.value === "replay" ? replayOf.value : filters.value.session;
   return html`
     <nav class="sessions" aria-label="Sessions">
       <header class="pane-head">
@@ -67,6 +68,7 @@ function SessionItem({ session, chosen, at }) {
           ${(counts.length ? counts : ["nothing in it yet"]).map((text) => html`<span>${text}</span>`)}
         </span>
       </button>
+      ${chosen && html`<button type="button" class="button small session-replay" onClick=${() => showReplay(session.session_id)}><${Icon} name="replay" />Replay</button>`}
     </li>
   `;
 }

@@ -2,6 +2,7 @@
 
 import { html } from "../html.js";
 import { active, detailOpen, pane } from "../store.js";
+import { AgentView } from "./agent_view.js";
 import { ChatView } from "./chat_view.js";
 import { ConnectionBar } from "./connection.js";
 import { Detail } from "./detail.js";
@@ -9,10 +10,11 @@ import { EventList } from "./event_list.js";
 import { FilterBar } from "./filter_bar.js";
 import { LiveView } from "./live_view.js";
 import { Notices } from "./notices.js";
+import { ReplayView } from "./replay_view.js";
 import { SessionList } from "./session_list.js";
 import { SidebarView } from "./sidebar_view.js";
 
-const VIEWS = { live: LiveView, sidebars: SidebarView, chat: ChatView };
+const VIEWS = { live: LiveView, sidebars: SidebarView, chat: ChatView, agents: AgentView, replay: ReplayView };
 
 export function Workspace({ onReconnect, onNamed }) {
   const View = VIEWS[pane.value] ?? Feed;

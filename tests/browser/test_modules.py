@@ -110,13 +110,20 @@ def test_an_odd_event_still_makes_a_row(call: Call, type: str, noun: Any) -> Non
 
 
 def test_the_place_comes_back_from_the_address_as_it_went(call: Call) -> None:
-    nowhere, watercooler = {"room": "", "bot": ""}, {"room": "a/b&c #1", "bot": "ada"}
-    places = (("feed", "", nowhere), ("live", "", nowhere), ("sidebars", "a&b=#1", nowhere), ("chat", "", watercooler))
-    for pane, sidebar, chat in places:
-        query = call("place", "(...given) => m.withPlace('?q=push', ...given)", pane, sidebar, chat)
-        assert call("place", "(query) => m.placeOf(query)", query) == {"pane": pane, "sidebar": sidebar, "chat": chat}
+    nowhere = {"sidebar": "", "chat": {"room": "", "bot": ""}, "run": "", "replay": ""}
+    there: tuple[dict[str, Any], ...] = (
+        {"pane": "feed"},
+        {"pane": "live"},
+        {"pane": "sidebars", "sidebar": "a&b=#1"},
+        {"pane": "chat", "chat": {"room": "a/b&c #1", "bot": "ada"}},
+        {"pane": "agents", "run": "0199f7f0"},
+        {"pane": "replay", "replay": "a/b&c #1"},
+    )
+    for place in there:
+        query = call("place", "(place) => m.withPlace('?q=push', place)", {**nowhere, **place})
+        assert call("place", "(query) => m.placeOf(query)", query) == {**nowhere, **place}
         assert call("filters", "(query) => m.fromQuery(query).text", query) == "push"
-    assert call("place", "() => m.withPlace('', 'feed', 'x')") == ""
+    assert call("place", "() => m.withPlace('', { pane: 'feed', sidebar: 'x' })") == ""
     assert call("place", "() => m.placeOf('?view=nonsense').pane") == "feed"
 
 
@@ -249,3 +256,51 @@ def test_an_answer_grows_by_its_pieces_and_ends_with_its_turn(call: Call) -> Non
     answered = {"type": "chat_answered", "turn": {**turn, "status": "answered", "answer": "Good morning"}}
     ended = call("chat_talk", carry, grown, [answered, {"type": "chat_started", "turn": turn}])
     assert ended["growing"] == {} and [each["status"] for each in ended["turns"]] == ["answered"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\x1b[1;32mok\x1b[0m \x1b]0;title\x07done", "ok done"),
+        ("10 %\r50 %\r100 %\r", "100 %"),
+        ("a\tb\t\tc", "a       b               c"),
+        ("bell\x07 and \x1b(B cut \x1b[3", "bell and  cut "),
+        ("<b>é 漢</b>", "<b>é 漢</b>"),
+    ],
+)
+def test_a_line_is_shown_without_what_was_meant_for_a_terminal(call: Call, written: str, shown: str) -> None:
+    assert call("terminal", "(text) => m.plain(text)", written) == shown
+
+
+def test_lines_are_added_without_holes_and_the_oldest_go_while_the_end_is_followed(call: Call) -> None:
+    def extended(known: list[int], fresh: list[int], most: int, *, follows: bool) -> list[int]:
+        lines = [[{"number": n} for n in each] for each in (known, fresh)]
+        added = call("run_output", "(a, b, most, follows) => m.extended(a, b, most, follows)", *lines, most, follows)
+        return [line["number"] for line in added]
+
+    assert extended([1, 2], [2, 3, 4], 9, follows=True) == [1, 2, 3, 4]
+    assert extended([1, 2], [4, 5], 9, follows=True) == [1, 2]
+    assert extended([1, 2], [3, 4], 3, follows=True) == [2, 3, 4]
+    assert extended([1, 2], [3, 4], 3, follows=False) == [1, 2, 3]
+
+
+def test_a_run_that_has_ended_stays_so_unless_it_was_only_lost(call: Call) -> None:
+    def newer(known: str, fresh: str) -> str:
+        runs = [{"state": state, "lines": 1, "heard": "2026-01-01T00:00:00Z"} for state in (known, fresh)]
+        return str(call("runs", "(a, b) => m.newer(a, b).state", *runs))
+
+    assert newer("completed", "running") == "completed"
+    assert newer("lost", "running") == "running"
+    assert newer("running", "killed") == "killed"
+
+
+def test_a_replay_that_is_sought_back_forgets_what_came_after_and_says_what_it_passes_over(call: Call) -> None:
+    rows = [{"seq": seq, "kind": "event"} for seq in (1, 2, 3)]
+
+    def sought(place: int) -> list[Any]:
+        found = call("replay", "(rows, place) => m.soughtRows(rows, 3, place)", rows, place)
+        return [row.get("summary", row["seq"]) for row in found]
+
+    assert sought(2) == [1]
+    assert sought(4) == [1, 2, 3]
+    assert sought(9) == [1, 2, 3, "Events 4 to 8 were passed over."]

@@ -59,6 +59,13 @@ def test_the_state_and_the_timeline_of_a_session(shell, new_session):
     assert {"session_created", "state_updated", "memory_update"} <= {entry["type"] for entry in entries}
     [row] = shell.rows("sessions", "timeline", session, "--type", "memory_update", width=120)
     assert "plan · fact · PostgreSQL first" in " ".join(row)
+    replayed = shell.do("sessions", "replay", session, "--speed", "0", "--from", "2", "--json").splitlines()
+    assert [json.loads(line)["session_seq"] for line in replayed] == [2, 3]
+    shown = shell.run("sessions", "replay", session, "--speed", "1000")
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["1", "2", "3"]
+    assert f"replaying {session}, up to event 3, at 1000 times its pace" in shown.stderr
+    assert shell.run("sessions", "replay", "nowhere").exit_code == 4
+    assert shell.run("sessions", "replay", session, "--from", "soon").exit_code == 1
 
 
 def test_a_memory_is_stored_found_read_and_forgotten(shell, new_session):
