@@ -169,6 +169,17 @@ def test_a_loud_process_is_held_up_until_its_output_is_taken(doors: Doors) -> No
         one.wait()
 
 
+def test_what_is_left_behind_ends_however_loud_it_is_and_what_was_written_before_is_all_there(doors: Doors) -> None:
+    name = agent(doors)
+    # The last of it lies in the pipe when the process ends, thousands of lines more than are taken at once.
+    script = "yes left >&2 & seq 1 20000"
+    with runner(doors, name, "--once", "--", "bash", "-c", script) as one:
+        assert one.wait(60) == 0
+        run = ended(doors, name)
+    lines = lines_of(doors, run["run_id"], stream="stdout")
+    assert [line["text"] for line in lines] == [str(number) for number in range(1, 20_001)]
+
+
 def test_bytes_that_are_no_text_long_lines_and_closed_outputs_arrive_as_they_were(doors: Doors) -> None:
     name = agent(doors)
     program = """

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from switchyard_client.agents import outbox as module
 from switchyard_client.agents.outbox import Outbox
+from switchyard_client.agents.spool import Spool
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,26 @@ def test_what_the_server_has_already_is_passed_over() -> None:
     outbox.stored(8)
     assert outbox.batch(500) == [line(number)[0] for number in range(7, 10)] and outbox.first == 8
     outbox.close()
+
+
+def test_a_disk_that_is_full_in_between_loses_nothing_and_changes_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox(1_000_000)
+    outbox.away = True
+    put = [line(number) for number in range(200)]
+    outbox.put(put[:100])
+    outbox.put(put[100:110])
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "put", no_room)
+        outbox.put(put[110:150])
+        assert outbox.full
+        outbox.put(put[150:160])
+    outbox.put(put[160:])
+    assert outbox.full
+    outbox.away = False
+    assert taken(outbox) == [text for text, _ in put]
+    assert not outbox.full
+    outbox.close()
+
+
+def no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")

@@ -28,6 +28,8 @@ class Outbox:
         self._bytes = 0
         self._spool = Spool(directory)
         self._spool_bytes = spool_bytes
+        # What found no room on the disk, and comes behind what is there.
+        self._late: list[tuple[str, int]] = []
         # The number of the first line that waits: what comes before it the server has.
         self.first = 1
         # Lines there were in all.
@@ -40,6 +42,8 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether the process should be held up."""
+        if self._late:
+            return True
         if self.away:
             return self._spool.size >= self._spool_bytes
         return bool(self._spool) or len(self._memory) >= MEMORY_LINES or self._bytes >= MEMORY_BYTES
@@ -47,15 +51,14 @@ class Outbox:
     def put(self, lines: list[tuple[str, int]]) -> None:
         """Add lines, each as JSON with the bytes of its text."""
         self.given += len(lines)
-        if self._spool or (self.away and self._bytes >= MEMORY_BYTES):
+        if self._late:
+            self._late += lines
+        elif self._spool or (self.away and self._bytes >= MEMORY_BYTES):
             try:
                 self._spool.put([f"{size} {text}" for text, size in lines])
             except OSError:
                 # No room on the disk: nothing is lost, and the process is held up.
-                self._spool_bytes = 0
-                if self._spool:
-                    raise
-                self._keep(lines)
+                self._late += lines
         else:
             self._keep(lines)
 
@@ -96,3 +99,6 @@ class Outbox:
             texts = self._spool.take(MAX_LINES)
             parted = [text.partition(" ") for text in texts]
             self._keep([(text, int(size)) for size, _, text in parted])
+        if self._late and not self._spool:
+            self._keep(self._late)
+            self._late = []

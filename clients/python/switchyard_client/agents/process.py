@@ -67,6 +67,11 @@ class Process:
         self._silent = asyncio.Event()
         self._writing = asyncio.Lock()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether what it writes is read just now."""
+        return self._reads
+
     def input_file(self) -> tuple[int, int] | None:
         """Device and inode of what its standard input is; None when that is closed."""
         if not self.stdin_open:

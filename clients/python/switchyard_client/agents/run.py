@@ -27,6 +27,10 @@ _FLUSH_AFTER = 0.1
 _WAITING_AFTER = 1.0
 # What a command leaves behind in the background has so long to write its last.
 _LEFT_BEHIND_SECONDS = 0.5
+# While its output is held up it has longer, and then ends all the same.
+_HELD_UP_SECONDS = 10.0
+# What two pipes may hold at most.
+_IN_PIPES = 2 * 1024 * 1024
 KILL_GRACE = 10.0
 
 log = logging.getLogger(__name__)
@@ -147,21 +151,27 @@ class Run:
         return judge(code, self._why, self.reading, self._result_file)
 
     async def _last_words(self, process: Process) -> None:
-        """Read what is left, also of descendants that have its outputs open; those end with it."""
-        ended = False
+        """Read what is left, also of descendants that have its outputs open; those end soon after it."""
+        patience = time.monotonic() + _HELD_UP_SECONDS
+        # Up to how many bytes in all something may come of processes that are gone; None while they are not.
+        limit: int | None = None
         while True:
+            before = self.output.bytes
             try:
                 async with asyncio.timeout(_LEFT_BEHIND_SECONDS):
                     await process.silent()
                 return
             except TimeoutError:
-                if self.output.full and not self.output.refused:
-                    continue  # there is more to read, as soon as there is room
-                if ended:
+                held_up = not self.output.refused and (self.output.full or not process.is_read)
+                if limit is not None:
+                    if (held_up or self.output.bytes > before) and self.output.bytes < limit:
+                        continue  # there is more to read
                     return
+                if held_up and time.monotonic() < patience:
+                    continue
                 assert self.tree is not None
                 await asyncio.to_thread(end_marked, self.tree.members)
-                ended = True
+                limit = self.output.bytes + _IN_PIPES
 
     def _came(self, stream: str, data: bytes) -> None:
         self._heard = time.monotonic()
