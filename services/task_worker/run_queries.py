@@ -63,10 +63,13 @@ async def get_output(tx: Transaction, command: Command) -> dict[str, Any]:
     run = await _find(tx, data.run_id, data.session_id)
     key = sort_key(data.cursor, int)
     if data.tail and key is None:
-        lines = await output.last_lines(tx, run.run_id, data.limit)
-        return {"lines": [line for line in lines if data.stream in (None, line.stream)], "next": None}
+        return {"lines": await output.last_lines(tx, run.run_id, data.limit, data.stream), "next": None}
     after = key[0] if key is not None else data.after_line
-    lines = await output.page_of_lines(tx, run.run_id, after, data.limit + 1)
+    edge = None
+    if data.stream is None:
+        lines = await output.page_of_lines(tx, run.run_id, after, data.limit + 1)
+    else:
+        lines, edge = await output.lines_of_stream(tx, run.run_id, data.stream, after, data.limit + 1)
     size = 0
     page: list[StoredLine] = []
     for line in lines[: data.limit]:
@@ -74,11 +77,8 @@ async def get_output(tx: Transaction, command: Command) -> dict[str, Any]:
         if page and size > output.PAGE_BYTES:
             break
         page.append(line)
-    goes_on = len(page) < len(lines)
-    return {
-        "lines": [line for line in page if data.stream in (None, line.stream)],
-        "next": cursor_after(page[-1].number) if goes_on else None,
-    }
+    last = page[-1].number if len(page) < len(lines) else edge
+    return {"lines": page, "next": None if last is None else cursor_after(last)}
 
 
 async def query_extractions(tx: Transaction, command: Command) -> dict[str, Any]:

@@ -15,6 +15,18 @@ from shared.messages.session import Cursor, Limit, Session, SessionStatus
 from shared.messages.task import TaskStatus
 
 Risk = Literal["low", "medium", "high", "critical"]
+ExtractionType = Literal[
+    "code_block",
+    "command",
+    "file_path",
+    "url",
+    "test_result",
+    "error",
+    "question",
+    "confirmation",
+    "tool_call",
+    "secret",
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -154,8 +166,9 @@ class GetRun(CommandData):
 class GetOutput(CommandData):
     """A run's lines in their order: after a line, or with `tail` the last `limit` ones.
 
-    A page may be cut shorter than `limit` by its size. Lines older than the retention are not there any more: the first
-    number tells.
+    A page may be cut shorter than `limit` by its size. With `stream`, 20,000 lines of all streams are looked at for a
+    page: it may be short, or empty, and have a `next` all the same. Lines older than the retention are not there any
+    more: the first number tells.
     """
 
     run_id: RunId
@@ -183,7 +196,7 @@ class QueryExtractions(CommandData):
     session_id: Id | None = None
     agent_name: Id | None = None
     run_id: RunId | None = None
-    type: Id | None = None
+    type: ExtractionType | None = None
     pattern: Id | None = None
     risk: Risk | None = None
     auto_confirm: bool | None = None

@@ -9,6 +9,7 @@ from services.ingress.session_api.door import SessionDoor
 from services.ingress.session_api.sessions import Cursor, Limit, Moment
 from shared.errors import invalid
 from shared.messages.runs import Run, Usage
+from shared.messages.runs_reading import ExtractionType, Risk
 from shared.spelling import camel
 
 Named = Annotated[str | None, Query(min_length=1, max_length=255)]
@@ -36,13 +37,14 @@ def add_routes(routes: APIRouter, door: SessionDoor) -> None:
     )
     async def query_extractions(
         request: Request,
-        type: Named = None,
+        type: ExtractionType | None = None,
         pattern: Named = None,
         session: Named = None,
         agent: Named = None,
         run: Named = None,
-        risk: Literal["low", "medium", "high", "critical"] | None = None,
+        risk: Risk | None = None,
         auto_confirm: Annotated[bool | None, Query(alias="autoConfirm")] = None,
+        spelt_otherwise: Annotated[bool | None, Query(alias="auto_confirm", include_in_schema=False)] = None,
         text: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
         since: Moment = None,
         until: Moment = None,
@@ -50,7 +52,8 @@ def add_routes(routes: APIRouter, door: SessionDoor) -> None:
         cursor: Cursor = None,
     ) -> Response:
         return await door.ask(
-            request, "query_extractions", type=type, pattern=pattern, risk=risk, auto_confirm=auto_confirm, text=text,
+            request, "query_extractions", type=type, pattern=pattern, risk=risk, text=text,
+            auto_confirm=spelt_otherwise if auto_confirm is None else auto_confirm,
             session_id=_named(request, session, "session", "sessionId", "session_id"),
             agent_name=_named(request, agent, "agent", "agentName", "agent_name"),
             run_id=_named(request, run, "run", "runId", "run_id"),

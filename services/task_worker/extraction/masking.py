@@ -32,6 +32,8 @@ _TOKENS: tuple[tuple[str, str, int], ...] = (
     ("npm_token", r"npm_[A-Za-z0-9]{36}", 8),
     ("pypi_token", r"pypi-[A-Za-z0-9_-]{50,}", 8),
     ("stripe_key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}", 10),
+    ("switchyard_key", r"sy_[A-Za-z0-9_-]{40,}", 7),
+    ("webhook_secret", r"whsec_[A-Za-z0-9+/=_-]{24,}", 10),
     ("jwt", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}", 6),
 )
 _NAMES = (
@@ -55,8 +57,8 @@ _ANY_SAID = compiled("|".join(f"({said})({secret})" for _, said, secret in _SAID
 # Where a line is cut: what may be the beginning of a secret, and what may be the rest of one.
 _TOKEN_BEGINS = compiled(
     _APART
-    + r"((?:sk-|gh[pousr]_|github_pat_|xox[abeoprs]-|xapp-|AKIA|ASIA|glpat-|AIza|npm_|pypi-|[rs]k_(?:live|test)_|eyJ)"
-    r"[A-Za-z0-9_.-]*)$"
+    + r"((?:sk-|gh[pousr]_|github_pat_|xox[abeoprs]-|xapp-|AKIA|ASIA|glpat-|AIza|npm_|pypi-|[rs]k_(?:live|test)_"
+    r"|sy_|whsec_|eyJ)[A-Za-z0-9_.-]*)$"
 )
 _SAID_BEGINS = compiled("(?:" + "|".join(f"(?:{said})" for _, said, _ in _SAID) + r")([^\s\"'<>&;,]*)$")
 _QUOTED_BEGINS = compiled(_NAMES + _IS + r"\\?[\"']([^\"'\\]*)$")
@@ -162,6 +164,8 @@ def _said(match: Any, raw: bytes) -> bytes:
     group = next(index for index in range(1, len(_SAID) * 2, 2) if match.start(index) >= 0)
     said, secret = match.group(group), match.group(group + 1)
     name = _SAID[group // 2][0]
+    if said.startswith(b"passwd") and raw.endswith(b"/etc/", 0, match.start()):
+        return match.group()  # the file, and what is said of it
     masked_already = secret.startswith(_MARK) or raw.startswith(_ELLIPSIS + _MARK, match.end())
     if masked_already or _ELLIPSIS in secret or (name == "password" and secret.startswith(_NO_SECRETS)):
         return match.group()

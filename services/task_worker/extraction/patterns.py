@@ -86,7 +86,9 @@ def _secret(name: str, match: Any) -> Found | None:
     kind = (match.group(2) or b"private_key").decode()
     if match.group(2) == b"private_key":  # the lines of a key whose first one was found
         return None
-    return Found("secret", kind, "critical", False, match.group()[:MAX_VALUE])
+    # One that was cut has a mark for each of its parts.
+    value = match.group() if match.group(2) is None else match.string[match.start() : match.end(2) + 1]
+    return Found("secret", kind, "critical", False, value[:MAX_VALUE])
 
 
 def _confirmation(name: str, match: Any) -> Found:
@@ -161,9 +163,9 @@ _PATHS = (
     # From the root, the home or here, of two parts at least or with a known extension; or with parts and an extension.
     rf"(?:~|\.{{1,2}})/(?:{_PART})(?:/(?:{_PART}))*/?"
     rf"|/(?:{_PART})(?:/(?:{_PART}))+/?"
-    rf"|/(?:{_PART})\.{_EXTENSION}"
+    rf"|/(?:{_PART})\.{_EXTENSION}\b"
     rf"|(?:{_PART})(?:/(?:{_PART}))*/[\w.@+~%-]*\.[A-Za-z]\w{{0,9}}"
-    rf"|[\w@+-][\w.@+-]*\.{_EXTENSION}"
+    rf"|[\w@+-][\w.@+-]*\.{_EXTENSION}\b"
 )
 _BEFORE_PATH = b" \t\"'`([{<=,:"
 _PLACE = compiled(r":(\d{1,7})(?::(\d{1,7}))?\b|[\"']?, line (\d{1,7})\b|\((\d{1,7})(?:,(\d{1,7}))?\)")

@@ -41,6 +41,7 @@ _PRIVATE_PATH = compiled(
     r"(?:^|/)(?:\.ssh|\.gnupg|\.aws|\.kube)/|(?:^|/)(?:\.env(?:\.\w+)?|\.netrc|\.pgpass|\.npmrc|id_(?:rsa|dsa|ecdsa|ed25519)"
     r"|credentials(?:\.\w+)?|secrets?\.\w+)$|\.(?:pem|key|p12|pfx|keystore)$|^/etc/(?:shadow|sudoers)|^/proc/|^/dev/(?:sd|nvme)"
 )
+_WORDS = compiled(r"[^\s\"'<>|;&=]+")
 _SYSTEM_PATH = compiled(r"^/(?:etc|boot|usr|bin|sbin|lib|sys)/")
 _DANGEROUS = compiled(
     r"(?i:\b(?:delet|remov|overwrit|destroy|eras|wip|drop|purg|trunc|reset|forc|irreversibl|permanent|uninstall|kill|terminat"
@@ -49,10 +50,13 @@ _DANGEROUS = compiled(
 
 
 def of_command(command: bytes) -> Risk:
-    """`critical` can't be undone or runs what strangers send; `high` destroys, publishes or rules; `low` only reads."""
+    """`critical` can't be undone or runs what strangers send; `low` only reads.
+
+    `high` destroys, publishes, rules, or names what holds keys and passwords: to read it is to print it.
+    """
     if _CRITICAL.search(command):
         return "critical"
-    if _HIGH.search(command):
+    if _HIGH.search(command) or any(_PRIVATE_PATH.search(word) for word in _WORDS.findall(command)):
         return "high"
     return "low" if _READING.search(command) and not _WRITING.search(command) else "medium"
 

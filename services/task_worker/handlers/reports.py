@@ -3,16 +3,18 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from services.task_worker import tasks
+from services.task_worker import runs, tasks
 from services.task_worker.endings import settle
+from services.task_worker.extraction import mask
 from services.task_worker.store import agents, changes, queues, reports
+from services.task_worker.store import runs as run_store
 from services.task_worker.store.reports import Report
 from shared.bus.parking import Wake
 from shared.bus.replies import Reply
 from shared.database import Transaction
 from shared.errors import Rejected
-from shared.messages import Command
-from shared.messages.task import FailTask
+from shared.messages import Command, JsonText
+from shared.messages.task import FailTask, Task
 from shared.messages.task_events import TaskCompleted, TaskStarted
 
 Done = TypeVar("Done")
@@ -48,7 +50,7 @@ async def heartbeat_task(tx: Transaction, commands: list[Command]) -> list[Reply
 
 async def complete_task(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
     """Report tasks done under their leases."""
-    done, refused = await _report(tx, commands, reports.complete_tasks, "completed")
+    done, refused = await _report(tx, commands, _complete, "completed")
     followed = await settle(tx, [task for task, _ in done.values()]) if done else {}
     answers: list[Reply | Rejected] = []
     for at in range(len(commands)):
@@ -65,7 +67,7 @@ async def complete_task(tx: Transaction, commands: list[Command]) -> list[Reply 
 
 
 async def fail_task(tx: Transaction, commands: list[Command]) -> list[Reply | Rejected]:
-    """Report that attempts failed: the tasks wait for their next, or are over."""
+    """Report that attempts failed: the tasks wait for their next, or are over. Secrets in the reason are masked."""
     answers: dict[int, Reply | Rejected] = {}
     for wave in _waves(commands):
         held = await _held(tx, wave)
@@ -76,7 +78,7 @@ async def fail_task(tx: Transaction, commands: list[Command]) -> list[Reply | Re
             if each is None or not _holds(each, report):
                 answers[report.at] = _refusal(each, report, "failed")
             else:
-                moved[report.at] = tasks.fail(each, data.error_message, retry=data.retry)
+                moved[report.at] = tasks.fail(each, mask(data.error_message), retry=data.retry)
         answers |= await after_attempts(tx, moved)
     return [answers[at] for at in range(len(commands))]
 
@@ -108,6 +110,26 @@ async def after_attempts(tx: Transaction, moved: Mapping[int, tasks.Moved]) -> d
                 {"task": task}, [event, *then.events], wakes=wakes + then.wakes, callbacks=then.callbacks
             )
     return answers
+
+
+async def _complete(tx: Transaction, wave: list[Report]) -> dict[int, tuple[Task, bool]]:
+    return await reports.complete_tasks(tx, [await _with_masked_result(tx, report) for report in wave])
+
+
+async def _with_masked_result(tx: Transaction, report: Report) -> Report:
+    """What a run of the task has brought is masked as it is with the run; others' results stay as they came."""
+    if report.output_data is None or '"run_id"' not in report.output_data:
+        return report
+    given = JsonText(report.output_data.encode())
+    masked = runs.masked_json(given)
+    if masked is None or masked == given:
+        return report
+    value = given.value()
+    run_id = value.get("run_id") if isinstance(value, dict) else None
+    run = await run_store.find_run(tx, run_id) if isinstance(run_id, str) else None
+    if run is None or run.task_id != report.task_id:
+        return report
+    return report._replace(output_data=str(masked))
 
 
 async def _report(

@@ -7,10 +7,12 @@ from typing import Any, LiteralString, NamedTuple
 from services.task_worker.store.rows import json_rows, run
 from shared.database import Transaction, psycopg_of
 from shared.messages import rfc3339
-from shared.messages.runs import StoredLine
+from shared.messages.runs import StoredLine, Stream
 
 # What a page may take in sum.
 PAGE_BYTES = 1_000_000
+# Lines of all streams that are looked at for those of one.
+LOOKED_AT = 20_000
 
 # Runs that lines have come for, locked in one order, with how far each was looked through. By the primary keys.
 _LOCK: LiteralString = """
@@ -55,6 +57,26 @@ _PAGE: LiteralString = f"""
 _LAST: LiteralString = f"""
     select {_COLUMNS} from agent_output where run_id = %s order by number desc limit %s
 """  # noqa: S608
+
+# The same of one stream, among so many lines of all; by the primary key.
+_PAGE_OF: LiteralString = f"""
+    select {_COLUMNS} from (
+        select {_COLUMNS} from agent_output where run_id = %s and number > %s order by number limit %s
+    ) as looked where stream = %s order by number limit %s
+"""  # noqa: S608
+_LAST_OF: LiteralString = f"""
+    select {_COLUMNS} from (
+        select {_COLUMNS} from agent_output where run_id = %s order by number desc limit %s
+    ) as looked where stream = %s order by number desc limit %s
+"""  # noqa: S608
+
+# The last of the lines that were looked at, when there are more behind it; by the primary key.
+_EDGE: LiteralString = """
+    with looked as (select number from agent_output where run_id = %(run_id)s and number > %(after)s
+        order by number limit %(most)s)
+    select max(number) from looked
+    having exists (select from agent_output where run_id = %(run_id)s and number > (select max(number) from looked))
+"""
 
 
 class Output(NamedTuple):
@@ -115,9 +137,24 @@ async def page_of_lines(tx: Transaction, run_id: str, after: int, limit: int) ->
     return [_line_of(row) for row in await run(tx, _PAGE, run_id, after, limit)]
 
 
-async def last_lines(tx: Transaction, run_id: str, limit: int) -> list[StoredLine]:
-    """The last lines of a run, in their order."""
-    return [_line_of(row) for row in reversed(await run(tx, _LAST, run_id, limit))]
+async def lines_of_stream(
+    tx: Transaction, run_id: str, stream: Stream, after: int, limit: int
+) -> tuple[list[StoredLine], int | None]:
+    """Up to `limit` lines of a stream after a number, and the number that was looked to, if there is more behind it."""
+    lines = [_line_of(row) for row in await run(tx, _PAGE_OF, run_id, after, LOOKED_AT, stream, limit)]
+    if len(lines) == limit:
+        return lines, None
+    rows = await run(tx, _EDGE, run_id=run_id, after=after, most=LOOKED_AT)
+    return lines, rows[0][0] if rows else None
+
+
+async def last_lines(tx: Transaction, run_id: str, limit: int, stream: Stream | None = None) -> list[StoredLine]:
+    """The last lines of a run or of one of its streams, in their order."""
+    if stream is None:
+        rows = await run(tx, _LAST, run_id, limit)
+    else:
+        rows = await run(tx, _LAST_OF, run_id, LOOKED_AT, stream, limit)
+    return [_line_of(row) for row in reversed(rows)]
 
 
 def _escaped(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.task_worker.store import claims
+from shared.messages import new_id
 
 
 def held(worker: Any, **data: Any) -> dict[str, Any]:
@@ -33,6 +34,19 @@ def test_a_started_task_runs_and_is_then_completed(worker):
     assert (again["task"], events) == (result["task"], [])
     assert worker.complete(task)["task"]["status"] == "completed"
     assert worker.report("start_task", task)["code"] == "conflict"
+
+
+def test_secrets_in_what_a_run_has_brought_are_masked(worker):
+    token = "ghp_" + "Ab3dEf6h" * 4
+    task = held(worker)
+    failed = worker.report("fail_task", task, error_message=f"exit code 3: {token} was refused")
+    assert failed["task"]["error_message"] == "exit code 3: ghp_Ab3d…[masked:github_token] was refused"
+    kept, shown = held(worker), {"result": {"token": token}}
+    assert worker.complete(kept, output_data=shown)["task"]["output_data"] == shown
+    task, run_id = held(worker), new_id()
+    worker.send("agent_report", run_id=run_id, agent_name="codex", session_id="s1", task_id=task["task_id"], attempt=1)
+    done = worker.complete(task, output_data={"run_id": run_id, **shown})["task"]
+    assert done["output_data"] == {"run_id": run_id, "result": {"token": "ghp_Ab3d…[masked:github_token]"}}
 
 
 def test_a_heartbeat_extends_the_lease(worker):

@@ -20,6 +20,8 @@ SECRETS = [
     ("token ", "xoxb-123456789012-" + LETTERS[:24], "xoxb-123…", "slack_token"),
     ("", "AKIAIOSFODNN7EXAMPLE", "AKIAIOSF…", "aws_access_key"),
     ("", "glpat-" + LETTERS[:20], "glpat-Ab3…", "gitlab_token"),
+    ("", "sy_" + LETTERS + LETTERS[:3], "sy_Ab3d…", "switchyard_key"),
+    ("", "whsec_" + LETTERS[:32], "whsec_Ab3d…", "webhook_secret"),
     ("jwt ", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0." + LETTERS, "eyJhbG…", "jwt"),
     ("https://hooks.slack.com/services/", "T000/B000/" + LETTERS[:24], "", "slack_webhook"),
     ("postgres://ada:", "hunter2hunter2", "", "basic_auth_url"),
@@ -67,6 +69,7 @@ def test_a_secret_that_was_masked_is_found_by_its_mark(before: str, secret: str,
         "sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "https://example.org:8080/a@b",
         "API_KEY=$OTHER",
+        "cat: /etc/passwd: Permission denied",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
