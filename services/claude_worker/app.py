@@ -41,7 +41,7 @@ log = get_logger()
 async def run(settings: ClaudeWorkerSettings) -> None:
     """Run until SIGTERM. Raises BotsError."""
     bots = load(settings.config)
-    forget_secrets()
+    forget_secrets(settings.config)
     await run_worker(
         settings,
         NAME,

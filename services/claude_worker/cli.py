@@ -2,10 +2,13 @@
 
 import atexit
 import os
+import re
 import shutil
 import stat
 import tempfile
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,7 +20,8 @@ WORKING_DIRECTORY = Path("/tmp/switchyard-chat")  # noqa: S108 (empty, and nothi
 # What the folder of a worker is called, before its process id.
 PREFIX = "switchyard-claude-"
 # What of our own environment is no business of a bot's.
-_OURS = ("DATABASE_URL", "AMQP_URL", "GITHUB_WEBHOOK_SECRET", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_OURS = ("DATABASE_URL", "AMQP_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|_KEY$")
 log = get_logger()
 
 
@@ -66,10 +70,26 @@ class Cli:
         return told
 
 
-def forget_secrets() -> None:
-    """Take our own secrets out of this process's environment, which its children inherit; settings are read by now."""
-    for name in [name for name in os.environ if name.startswith("SWITCHYARD_") or name in _OURS]:
-        del os.environ[name]
+def forget_secrets(config: Path) -> None:
+    """Take secrets out of this process's environment, which its children inherit; settings are read by now.
+
+    They are our own, those of the sources that `config` declares, and whatever is called like one.
+    """
+    document = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    tables = document.get("sources")
+    named = {each for table in (tables.values() if isinstance(tables, dict) else ()) for each in _variables(table)}
+    for name in list(os.environ):
+        is_claudes = name.startswith(("ANTHROPIC_", "CLAUDE_"))
+        is_secret = name in named or name in _OURS or (_SECRET.search(name) is not None and not is_claudes)
+        if is_secret or name.startswith("SWITCHYARD_"):
+            del os.environ[name]
+
+
+def _variables(source: Any) -> list[str]:
+    """The variables that hold a source's secrets; whether it is declared well is the ingress's affair."""
+    named = source.get("secret_env", []) if isinstance(source, dict) else []
+    listed = named if isinstance(named, list) else [named]
+    return [each for each in listed if isinstance(each, str)]
 
 
 def bound_to_us(folder: Path, executable: Path) -> Path:

@@ -102,8 +102,8 @@ def finish_turn(
                 events += await park(tx, held, parked)
             else:
                 events.append(held.told(_TOLD[data.status]))
-            if data.status in ("answered", "failed") and held.turn.answer:
-                await posts.owe_post(tx, held, held.turn.answer)
+            if data.status in ("answered", "failed"):
+                await posts.owe_answer(tx, held)
             merged = data.merged
             if data.status == "answered" and chat.parked_turn == data.turn_id:
                 merged = [*merged, *await turns.find_joined(tx, held)]

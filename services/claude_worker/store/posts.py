@@ -9,6 +9,7 @@ from sqlalchemy import text
 from services.claude_worker.store.turns import COLUMNS, held_of
 from services.claude_worker.turns import Held
 from shared.database import Transaction
+from shared.sealing import CALLBACK
 
 
 class Post(NamedTuple):
@@ -126,6 +127,12 @@ async def owe_post(tx: Transaction, held: Held, text: str) -> None:
         turn = held.turn
         place = {"turn_id": turn.turn_id, "room_id": turn.room_id, "bot_id": turn.bot_id, "partition": held.partition}
         await tx.execute(_OWE, {**place, "reply_to": held.reply_to, "text": text})
+
+
+async def owe_answer(tx: Transaction, held: Held) -> None:
+    """Tell the room of a turn that has ended its answer. An empty one only those hear who are called back."""
+    if held.turn.answer or (held.reply_to or "").startswith(CALLBACK):
+        await owe_post(tx, held, held.turn.answer or "")
 
 
 def is_owed() -> bool:
