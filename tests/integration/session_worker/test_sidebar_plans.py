@@ -126,6 +126,9 @@ WRITES = {
     "save": (save, "sidebars_pkey"),
     "review": (lambda tx: store.sidebars.find_review(tx, "s1", "k4400"), "sidebars_reviews"),
     "memories": (lambda tx: store.sidebars.find_memories(tx, "s7", 200), "memories_by_session"),
+    "memories_at": (
+        lambda tx: store.sidebars.find_memories_at(tx, "s7", datetime.now(UTC), 200), "memories_(by_session|pkey)",
+    ),
     "children": (lambda tx: store.sidebar_exchanges.child_results(tx, "sb7"), "sidebars_by_parent"),
     "open_children": (lambda tx: store.sidebar_exchanges.open_children(tx, "sb7", 20), "sidebars_by_parent"),
     "copy": (lambda tx: store.sidebar_exchanges.copy_exchanges(tx, "sb3", "sb4", 0), "sidebar_exchanges_pkey"),
