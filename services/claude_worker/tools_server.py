@@ -38,7 +38,8 @@ class Tools:
 
     def begin(self, errand: Errand) -> None:
         """What is used from now on belongs to this attempt."""
-        self._errand, self._used = errand, 0
+        # A turn that was parked goes on counting.
+        self._errand, self._used = errand, sum(errand.calls.values())
         self._begun.set()
 
     def end(self) -> None:

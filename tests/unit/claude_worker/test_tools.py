@@ -1,6 +1,7 @@
 """What a bot may do with tools, and by which id a use of one is known."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -114,6 +115,14 @@ def test_a_turn_that_goes_round_in_a_circle_comes_to_an_end() -> None:
 
     verdicts = asyncio.run(run())
     assert verdicts == ["allow"] * MAX_CALLS + ["deny"]
+
+
+def test_a_turn_that_was_parked_goes_on_counting_its_tools() -> None:
+    async def run(used: int) -> str:
+        guarded = tools(errand=Errand(HELD, calls=Counter({"one": used - 1, "another": 1})))
+        return (await decided(guarded, "mcp__switchyard__store_memory"))[0]
+
+    assert [asyncio.run(run(used)) for used in (MAX_CALLS - 1, MAX_CALLS)] == ["allow", "deny"]
 
 
 def test_a_use_has_the_same_id_when_an_attempt_is_made_again_and_another_the_next_time() -> None:
