@@ -212,3 +212,11 @@ def test_a_token_for_other_sessions_may_not_replay(doors: Doors, recorded: str) 
         assert socket.next()["code"] == "forbidden"
         socket.send("replay", session_id="no-such-session")
         assert socket.next()["code"] == "forbidden"
+
+
+def test_a_replay_that_does_not_begin_does_not_end(doors: Doors) -> None:
+    with opened(doors) as socket:
+        socket.send("replay", session_id="no-such-session")
+        assert socket.next()["code"] == "not_found"
+        socket.send("ping")
+        assert [frame["type"] for frame in socket.until("pong")] == ["pong"]

@@ -83,7 +83,8 @@ async def _seek(client: "Client", replay: Replay, start: int | str, request: Rep
 
 
 async def _run(client: "Client", replay_id: str, replay: Replay, request: ReplayRequest) -> None:
-    """Give all of it, then say how it ended."""
+    """Give all of it, then say how it ended; of one that did not begin, there is the error only."""
+    begun = False
     named = {} if request.message_id is None else {"correlation_id": request.message_id}
     about = {"replay_id": replay_id, "session_id": request.session_id}
     try:
@@ -93,12 +94,14 @@ async def _run(client: "Client", replay_id: str, replay: Replay, request: Replay
             raise _away(fault) from None
         speed = read_speed(request.speed)
         client.send(message("replay_started", **named, **about, speed=speed, last_seq=replay.last_seq))
+        begun = True
         await _give(client, replay_id, replay)
     except Rejected as rejected:
         # Nothing came of it, or no more will: the error names the frame that asked for it.
         client.answers.forget(request.message_id)
         client.send(error(rejected, request.message_id))
-        client.send(message("replay_ended", **about, reason="failed"))
+        if begun:
+            client.send(message("replay_ended", **about, reason="failed"))
     else:
         client.send(message("replay_ended", **about, reason="stopped" if replay.stopped else "end"))
     finally:
