@@ -186,6 +186,8 @@ def _up_behind(environment: Environment, run_file: RunFile, *, stand_ins: bool) 
     rotate(log)
     out.print(f"Starting (the log is {log}) ...")
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C
     with log.open("ab") as file:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "up", "--supervise", *(["--stand-ins"] if stand_ins else [])],

@@ -9,7 +9,7 @@ from typing import Any
 from cli.local.environment import ENV_FILE, ROOT, Environment
 
 SDK = "claude-agent-sdk"
-INSTALL = "deploy/bootstrap claude   (or: pip install 'switchyard[claude]')"
+INSTALL = "deploy/bootstrap claude   (or, in the checkout: pip install '.[claude]')"
 
 
 def sdk_version() -> str | None:

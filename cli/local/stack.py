@@ -26,6 +26,8 @@ Broker = RabbitMQ | DockerRabbitMQ
 # All of a stop takes at most the sum of these.
 SERVICES_GRACE = 14.0
 SERVERS_GRACE = 5.0
+# A service that has ended with an error so often in a row is not waited for.
+FALLS = 3
 
 
 class Stack:
@@ -167,7 +169,10 @@ class Stack:
             raise LocalError(f"The migrations failed:\n{(done.stdout + done.stderr).strip()}")
 
     def wait_ready(self, services: Iterable[str] | None = None, seconds: float = 120) -> None:
-        """Return when these services (default: all) are ready; LocalError names those that are not, and why."""
+        """Return when these services (default: all) are ready; LocalError names those that are not, and why.
+
+        One that keeps ending by itself is not waited for: what it minds, such as a wrong setting, stays as it is.
+        """
         waiting = list(self.services if services is None else services)
         reasons: dict[str, str] = {}
         deadline = time.monotonic() + seconds
@@ -176,11 +181,18 @@ class Stack:
                 ready, reasons[name] = self.health(name)
                 if ready:
                     waiting.remove(name)
+            if falling := [name for name in waiting if self._falls(name) >= FALLS]:
+                texts = [f"{name} ended {FALLS} times:\n{self._recent(name)}" for name in falling]
+                raise LocalError("Given up:\n" + "\n".join(texts))
             if waiting and (self._stopping.wait(0.1) or time.monotonic() > deadline):
                 break
         if waiting:
             texts = [f"{name}: {reasons[name]}\n{self._recent(name)}" for name in waiting]
             raise LocalError(f"Not ready after {seconds:g} s:\n" + "\n".join(texts))
+
+    def _falls(self, name: str) -> int:
+        child = self._children.get(name)
+        return child.falls if child else 0
 
     def _settle(self, seconds: float = 10) -> None:
         """After the first start, wait the second until our own broker would come back whole from a kill -9."""

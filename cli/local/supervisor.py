@@ -53,6 +53,8 @@ class Child:
     env: Mapping[str, str]
     cwd: Path
     restarts: int = 0
+    # How often in a row it has ended with an error soon after it was started.
+    falls: int = 0
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=200))
     _process: subprocess.Popen[bytes] | None = None
     _wanted: bool = False
@@ -210,6 +212,7 @@ class Supervisor:
             return
         code = child.returncode or 0
         child.restarts += 1
+        child.falls = child.falls + 1 if code > 0 and lived <= WELL_AFTER else 0
         if code == 0 and lived >= ORDERLY_AFTER:
             child._backoff, child._next_start = FIRST_BACKOFF, now
             self.say(f"{child.name} has ended as it was ordered to; starting it anew")

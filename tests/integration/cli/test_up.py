@@ -115,19 +115,35 @@ def test_a_stack_in_the_background_shows_all_by_stand_ins_and_is_found_and_stopp
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_ctrl_c_before_a_stack_in_the_background_is_ready_leaves_none_behind(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_before_a_stack_in_the_background_is_ready_leaves_none_behind(
+    tmp_path: Path, database_url: str, number: signal.Signals
+) -> None:
     # A broker that is not there, so that nothing gets ready.
     checkout = Checkout(tmp_path, DATABASE_URL=database_url, AMQP_URL="amqp://127.0.0.1:1")
     process = checkout.start("up", "--detach")
     eventually(lambda: (tmp_path / ".switchyard" / "run.lock").exists(), 30)
     family = eventually(lambda: psutil.Process(process.pid).children(recursive=True), 30)
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
 
     assert process.wait(40) == 1
     assert "Stopped before everything was ready" in checkout.output
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
+
+
+def test_a_wrong_setting_is_named_as_soon_as_its_service_keeps_ending(
+    tmp_path: Path, database_url: str, amqp_url: str
+) -> None:
+    (config := tmp_path / "wrong.toml").write_text('[bots.helper]\nbusy = "wait"\n')
+    checkout = Checkout(tmp_path, DATABASE_URL=database_url, AMQP_URL=amqp_url, SWITCHYARD_CONFIG=str(config))
+
+    failed = checkout.run("up", "--detach")
+
+    assert failed.returncode == 1
+    assert "claude_worker ended 3 times" in failed.stderr and "[bots.helper]: busy" in failed.stderr
+    assert "Not ready after" not in failed.stderr
 
 
 def test_a_taken_port_is_named_before_anything_is_started(checkout: Checkout) -> None:
