@@ -1,7 +1,6 @@
 """Rooms with bots while the broker and the database are restarted, and replicas freeze, come and go."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import time
@@ -201,8 +200,8 @@ def test_three_then_five_then_two_replicas_share_evenly_and_every_room_keeps_its
         said = await asyncio.gather(*talking)
         for turns in said:
             await rooms.ended(turns[-1], 60)
-        # Where much else runs on the machine, nobody can promise that.
-        assert max(grown, shrunk) < 15 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+        # On a machine with nothing else to do it takes some seconds; other tests run beside this one.
+        assert max(grown, shrunk) < 30, f"{grown:.1f} s to five, {shrunk:.1f} s to two"
         return list(said)
 
     said = rooms.run(grow_and_shrink())
