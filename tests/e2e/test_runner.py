@@ -339,6 +339,19 @@ def test_the_command_line_runs_agents_with_the_settings_of_its_checkout(doors: D
     assert texts(lines_of(doors, run["run_id"])) == [name]
 
 
+def test_a_secret_in_a_commands_last_words_stands_nowhere_in_its_session(doors: Doors) -> None:
+    name = agent(doors)
+    with runner(doors, name, "--once", "--", "sh", "-c", "echo fatal: password=hunter2xyz >&2; exit 3") as one:
+        one.wait()
+        run = ended(doors, name)
+        assert "exit code 3" in run["error"]
+        session = doors.command("get_session", session_id=run["session_id"])
+        assert session["session"]["status"] == "failed"
+        timeline = doors.command("get_timeline", session_id=run["session_id"], limit=500)["entries"]
+    assert "session_failed" in {event["type"] for event in timeline}
+    assert "hunter2xyz" not in str((run, session, timeline))
+
+
 def test_a_bad_token_is_said_and_ends_the_runner(doors: Doors) -> None:
     with runner(doors, agent(doors), "--", "true", SWITCHYARD_TOKEN="no token") as one:
         assert one.wait() == 3 and "token" in one.said()

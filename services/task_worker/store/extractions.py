@@ -49,7 +49,6 @@ _ADVANCE: LiteralString = """
     where x.run_id = %(run_id)s and r.run_id = x.run_id and x.extracted = %(after_line)s
     returning x.run_id
 """
-_RELEASE: LiteralString = "update extraction_states set lease = null where run_id = %s"
 
 _ADD: LiteralString = """
     insert into extractions (
@@ -130,11 +129,6 @@ async def take_run(tx: Transaction, *, everything: bool = False) -> Taken | None
     """
     rows = await run(tx, _TAKE, all=everything, wait=WAIT_SECONDS, lines=BATCH_LINES, lease=LEASE_SECONDS)
     return Taken(*rows[0]) if rows else None
-
-
-async def release(tx: Transaction, run_id: str) -> None:
-    """Let others look through a run."""
-    await run(tx, _RELEASE, run_id)
 
 
 async def advance(

@@ -5,6 +5,7 @@ from typing import Any
 
 from switchyard_client.agents.lines import Piece
 from switchyard_client.agents.recipes import RECIPES, Reading, fitting, prompt_of
+from switchyard_client.agents.reports import MAX_LABEL, label
 from switchyard_client.agents.waiting import looks_like_prompt
 
 
@@ -84,3 +85,8 @@ def test_what_no_text_may_hold_is_replaced_in_what_is_read_out_of_json() -> None
     assert reading.result() == {"result": "\ufffd \U0001f600"}
     assert read("shell", rb'{"\ud800": ["\u0000"]}').result() == {"\ufffd": ["\ufffd"]}
     assert read("shell", b'{"accuracy": NaN}').result() is None
+
+
+def test_a_label_is_one_line_of_text_whatever_it_is_made_of() -> None:
+    assert label("no such file: a\udcffb\n\0") == "no such file: a?b \ufffd"
+    assert len(label("x" * 5_000)) == MAX_LABEL

@@ -97,5 +97,6 @@ class Reports:
 
 def label(text: str) -> str:
     """A text as a cause or an error: one line, not too long."""
-    line = " ".join(text.replace("\x00", "�").split())
+    # A file's name may be no text.
+    line = " ".join(text.encode(errors="replace").decode().replace("\x00", "�").split())
     return line if len(line) <= MAX_LABEL else f"{line[: MAX_LABEL - 2]} …"

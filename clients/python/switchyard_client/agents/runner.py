@@ -159,8 +159,9 @@ class Runner:
         await self._bus.command("create_session", session)
         ending = await self._run(run_id, name, run_id, None, lambda run: None)
         command, more = ("complete_session", {}) if ending.state == "completed" else ("fail_session", {})
-        if ending.error and command == "fail_session":
-            more = {"reason": ending.error}
+        if command == "fail_session":
+            # Not its error: that may hold what it wrote, and only where its run is kept secrets are masked.
+            more = {"reason": ending.cause or f"its run {run_id} is {ending.state}, exit code {ending.exit_code}"}
         await self._tasks.settle(command, {"session_id": run_id, **more})
         return ending
 
