@@ -31,6 +31,16 @@ class UserPattern(BaseModel):
     # Whether a yes may be given to what it finds without asking anybody.
     auto_confirm: bool = False
 
+    @field_validator("type")
+    @classmethod
+    def _is_masked(cls, type: Type) -> Type:
+        if type == "secret":
+            raise ValueError(
+                "a secret of your own would be found, but not masked, and so be kept once more; only those that are "
+                "known here are (docs/output-extraction.md)"
+            )
+        return type
+
     @field_validator("regex")
     @classmethod
     def _is_linear(cls, regex: str) -> str:

@@ -74,6 +74,7 @@ def test_the_whole_extraction_takes_twice_as_long_for_twice_the_text() -> None:
         ('[extraction.patterns.a]\ntype = "url"\nregex = "x*"', "found in every line"),
         ('[extraction.patterns.a]\ntype = "url"\nregex = "((a{1,100}){1,100}){1,100}"', "RE2 does not take it"),
         ('[extraction.patterns.a]\ntype = "thing"\nregex = "x"', "type"),
+        ('[extraction.patterns.a]\ntype = "secret"\nregex = "x"', "not masked"),
         ('[extraction.patterns.a]\ntype = "url"\nregex = "x"\nrisk = "huge"', "risk"),
         ('[extraction.patterns.a]\ntype = "url"\nregex = "x"\ncolour = "red"', "colour"),
         ('[extraction.patterns.url]\ntype = "url"\nregex = "x"', "comes with it"),

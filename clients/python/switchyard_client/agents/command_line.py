@@ -174,7 +174,7 @@ async def _run(bus: Connection, options: Options, *, once: bool) -> int:
                 await runner.work()
                 return 0
             ending = await runner.once()
-            _say(f"{ending.state}" + (f": {ending.error}" if ending.error else ""))
+            _say(ending.told)
             return min(255, ending.exit_code if ending.exit_code is not None else 1)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

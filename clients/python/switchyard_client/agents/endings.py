@@ -26,6 +26,13 @@ class Ending:
     # The runner ended it to stop in time itself.
     stopped: bool = False
 
+    @property
+    def told(self) -> str:
+        """How it ended, for the runner's log: what the process said may hold a secret, and only the server masks it."""
+        ours = self.cause is not None or self.exit_code is None
+        why = self.error if ours or self.error is None else f"exit code {self.exit_code}"
+        return f"{self.state}: {why}" if why else self.state
+
 
 def judge(code: int, why: tuple[str, str] | None, reading: Reading, result_file: Path | None) -> Ending:
     """What an exit code means; `why` is the reason for which the process was ended by us, and what to say of it."""

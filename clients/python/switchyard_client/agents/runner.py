@@ -196,7 +196,7 @@ class Runner:
         finally:
             for each in beat:
                 each.cancel()
-        self._say(f"task {task['task_id']} is {ending.state}" + (f": {ending.error}" if ending.error else ""))
+        self._say(f"task {task['task_id']} is {ending.told}")
 
     async def _run(
         self,
