@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from switchyard_client.agents.lines import Piece
 from switchyard_client.agents.recipes import RECIPES, Reading, fitting, prompt_of
 from switchyard_client.agents.reports import MAX_LABEL, label
@@ -90,3 +92,21 @@ def test_what_no_text_may_hold_is_replaced_in_what_is_read_out_of_json() -> None
 def test_a_label_is_one_line_of_text_whatever_it_is_made_of() -> None:
     assert label("no such file: a\udcffb\n\0") == "no such file: a?b \ufffd"
     assert len(label("x" * 5_000)) == MAX_LABEL
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "assistant", "message": "hello"},
+        {"type": "user", "message": ["hello"]},
+        {"type": "result", "usage": ["x"]},
+        {"type": "result", "usage": {"input_tokens": "many"}},
+        {"type": "item.completed", "item": "x"},
+        {"type": "turn.failed", "error": "no credit"},
+        {"type": "turn.completed", "usage": 7},
+    ],
+)
+@pytest.mark.parametrize("recipe", ["claude", "codex"])
+def test_messages_of_another_shape_are_passed_over(recipe: str, message: dict[str, Any]) -> None:
+    reading = read(recipe, message, {"type": "result", "result": "done"})
+    assert reading.result() in ({"result": "done"}, {"type": "result", "result": "done"})

@@ -134,13 +134,13 @@ class Output:
             if encoding:
                 line["encoding"] = encoding
             lines.append((json.dumps(line, ensure_ascii=False, separators=(",", ":")), len(text.encode())))
-            if self.listener:
+        if not self.refused:
+            self._outbox.put(lines)
+            self._empty.clear()
+            self._news.set()
+        if self.listener:
+            for piece in pieces:
                 self.listener(stream, piece)
-        if self.refused:
-            return
-        self._outbox.put(lines)
-        self._empty.clear()
-        self._news.set()
 
     def prompt(self) -> bytes:
         """What the last line of the process begins with, where it has not ended."""

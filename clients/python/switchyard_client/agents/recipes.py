@@ -7,6 +7,7 @@
 | `codex` | `codex exec --json … -` | the prompt | commands, tool calls, tokens, last message |
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,9 @@ class Reading:
             return
         if stream == "stdout":
             self._last_line = line
-            self.read(line)
+            # Anything may write a line of JSON: one of another shape says nothing to us.
+            with contextlib.suppress(AttributeError, TypeError, ValueError, OverflowError):
+                self.read(line)
         elif stream == "stderr":
             self.last_error = line.decode(errors="replace").strip()[:500]
 
@@ -134,7 +137,8 @@ class CodexReading(Reading):
                 }
             case "turn.failed" | "error":
                 error = event.get("error") or event
-                self.failure = str(error.get("message") or "Codex failed")
+                told = error.get("message") if isinstance(error, dict) else error
+                self.failure = str(told or "Codex failed")
 
     def _item(self, item: dict[str, Any]) -> None:
         match item.get("type"):
