@@ -64,6 +64,7 @@ const ENDED = "Your sign-in has ended. Sign in again to go on.";
 const onRefused = (error) => leave(error.kind === "forbidden" ? error.message : ENDED);
 
 function leave(reason = "") {
+  leaveReplay();
   socket?.stop();
   socket = null;
   stopSessions();
@@ -73,7 +74,6 @@ function leave(reason = "") {
   stopChatTalk();
   stopRuns();
   stopRun();
-  leaveReplay();
   forgetDisplay();
   forgetNotices();
   closeDetail();

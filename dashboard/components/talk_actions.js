@@ -1,6 +1,6 @@
 // What a person can do to a sidebar besides talking: pause it, go on with it, merge it.
 
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { canWrite, isLive } from "../store.js";
 import { deed, isFinal, may } from "../talk.js";
 import { Icon } from "./icons.js";
@@ -57,7 +57,7 @@ export function useDeed() {
 
 function PauseForm({ id, busy, run, onCancel }) {
   const field = useRef(null);
-  useEffect(() => field.current.focus(), []);
+  useLayoutEffect(() => field.current.focus(), []);
   const submit = (event) => {
     event.preventDefault();
     const reason = field.current.value.trim();
@@ -78,7 +78,7 @@ function PauseForm({ id, busy, run, onCancel }) {
 function MergeForm({ whole, busy, run, onCancel }) {
   const findings = useRef(null);
   const success = useRef(null);
-  useEffect(() => findings.current.focus(), []);
+  useLayoutEffect(() => findings.current.focus(), []);
   const submit = (event) => {
     event.preventDefault();
     const text = findings.current.value.trim();
