@@ -10,7 +10,7 @@ from services.claude_worker.metrics import count_attempt, counting
 from services.claude_worker.orders import order
 from services.claude_worker.pool import Key
 from services.claude_worker.store.registry import Fenced, Ownership
-from services.claude_worker.turns import Held, finish_id
+from services.claude_worker.turns import Held
 from shared.bus.replies import Handler
 from shared.database import is_transient
 from shared.logs import get_logger
@@ -145,7 +145,8 @@ class Lane:
 
     async def _finish(self, outcome: Outcome, held: Held) -> Ended:
         into: list[Ended] = []
-        command = order("finish_turn", finish_id(outcome.end.turn_id, outcome.end.attempt), outcome.end, held)
+        # Kept until it is committed, and nobody's to guess: whoever uses an id first has it.
+        command = order("finish_turn", new_id(), outcome.end, held)
         finish = finish_turn(
             self._ownership,
             self._bot,

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import uuid_utils
-
 from services.claude_worker.bots import Bot
 from shared.messages import rfc3339
 from shared.messages.chat import DropReason, FinishTurn, Turn
@@ -14,7 +12,6 @@ from shared.messages.envelope import Trust
 OPEN = ("queued", "running", "parked")
 # How often an attempt may fail before the room is told.
 MAX_FAILURES = 2
-_FINISHES = uuid_utils.UUID("2c5b7a0e-4f0d-5c0f-8a5e-9d1b6e3f7a21")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +81,6 @@ def reason_not_to_answer(bot: Bot, bot_id: str, *, sender: str, user_name: str, 
 def _plain(name: str) -> str:
     """A name as people take it for the same."""
     return "".join(name.casefold().split())
-
-
-def finish_id(turn_id: str, attempt: int) -> str:
-    """The message id of the end of an attempt, the same however often it is committed."""
-    return str(uuid_utils.uuid5(_FINISHES, f"{turn_id}\n{attempt}"))
 
 
 def turns_used(end: FinishTurn) -> int:

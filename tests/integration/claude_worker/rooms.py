@@ -129,8 +129,12 @@ class Rooms:
         return self.run(both())
 
     def events(self, *types: str) -> list[dict[str, Any]]:
-        """What was told so far, in its order."""
-        documents = [orjson.loads(event.body) for event in self._events]
+        """What was told so far, in its order; what comes again under its id, as after a crash, once."""
+        told: dict[str, dict[str, Any]] = {}
+        for event in self._events:
+            document = orjson.loads(event.body)
+            told.setdefault(document["message_id"], document)
+        documents = told.values()
         return [document for document in documents if not types or document["type"] in types]
 
     def sql(self, statement: str) -> list[Any]:

@@ -1,5 +1,6 @@
 """Switchyard's commands as tools of a bot: run as the bot, by its lists, by the trust of what was said."""
 
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -133,6 +134,19 @@ def test_an_answer_under_way_does_not_become_trusted_by_a_reset_and_ends(rooms: 
     assert rooms.run(reset_meanwhile())["reason"] == "reset"
     assert rooms.talk("[[say anew]]", room, bot="clerk")["answer"] == "anew"
     assert turns_in(rooms, "escaped") == []
+
+
+def test_nobody_can_take_the_place_of_an_answer_by_what_is_known_of_its_turn(rooms: Rooms) -> None:
+    async def forge() -> dict[str, Any]:
+        turn = await rooms.said("slowly [[say mine]] [[wait 1]]", "r-forged", bot="clerk")
+        # An id that can be worked out from what events tell can be used before its owner uses it.
+        namespace = uuid.UUID("2c5b7a0e-4f0d-5c0f-8a5e-9d1b6e3f7a21")
+        taken = str(uuid.uuid5(namespace, f"{turn['turn_id']}\n1"))
+        assert "chat" in await rooms.ask("set_chat", room_id="any", bot_id="clerk", idle_minutes=5, message_id=taken)
+        return await rooms.ended(turn["turn_id"])
+
+    answered = rooms.run(forge())
+    assert (answered["answer"], answered["attempt"]) == ("mine", 1)
 
 
 def test_an_attempt_that_is_made_again_does_not_use_its_tools_again(rooms: Rooms) -> None:

@@ -5,7 +5,7 @@ import pytest
 from services.claude_worker.bots import Bot
 from services.claude_worker.failures import failure_of_status
 from services.claude_worker.store.registry import share_of
-from services.claude_worker.turns import finish_id, reason_not_to_answer
+from services.claude_worker.turns import reason_not_to_answer
 
 BOT = Bot(name="Helper", max_hops=4)
 
@@ -46,10 +46,6 @@ def test_all_shares_together_are_all_partitions_and_as_even_as_can_be(workers: i
 
 def test_who_is_not_alive_has_no_share() -> None:
     assert share_of("gone", ["w1"]) == 0
-
-
-def test_the_end_of_an_attempt_has_one_id_however_often_it_is_kept() -> None:
-    assert finish_id("t", 1) == finish_id("t", 1) != finish_id("t", 2)
 
 
 def test_a_room_is_told_what_happened_in_a_sentence() -> None:
