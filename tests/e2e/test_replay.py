@@ -79,10 +79,10 @@ def test_the_recorded_pace_is_kept_to_20_ms(doors: Doors, recorded: str) -> None
     for speed in (1.0, 2.0):
         events = replayed(doors, recorded, speed=speed)
         at = [datetime.fromisoformat(event["timestamp"]).timestamp() for event in events]
-        late = [abs(event["came"] - (moment - at[0]) / speed) for event, moment in zip(events, at, strict=True)]
-        # Beside everything else that runs here, some may wait for the processor.
-        assert median(late) < 0.02
-        assert max(late) < 1
+        late = [event["came"] - (moment - at[0]) / speed for event, moment in zip(events, at, strict=True)]
+        # Beside everything else that runs here, some may wait for the processor, and the first of them may be one.
+        assert median(abs(each - median(late)) for each in late) < 0.02
+        assert max(map(abs, late)) < 1
 
 
 def test_it_begins_at_a_number_or_a_moment_and_goes_on_behind_the_last_event_that_was_had(

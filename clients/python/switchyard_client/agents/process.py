@@ -66,6 +66,8 @@ class Process:
         self._reads = False
         self._silent = asyncio.Event()
         self._writing = asyncio.Lock()
+        # Who waits for room in its input.
+        self._room: asyncio.Future[None] | None = None
 
     @property
     def is_read(self) -> bool:
@@ -127,9 +129,9 @@ class Process:
 
     def close(self) -> None:
         """Let go of everything; the process is left to itself."""
+        self.stdin_open = False
         for descriptor in {*self._outputs.values(), self._stdin} & self._open:
             self._release(descriptor)
-        self.stdin_open = False
         self._outputs.clear()
         self._silent.set()
 
@@ -145,19 +147,23 @@ class Process:
         self._loop.remove_reader(descriptor)
         self._loop.remove_writer(descriptor)
         os.close(descriptor)
+        if descriptor == self._stdin:
+            self._has_room()
 
     async def _writable(self) -> None:
-        ready: asyncio.Future[None] = self._loop.create_future()
-
-        def now() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        self._loop.add_writer(self._stdin, now)
+        """Wait until its input takes more, or is closed."""
+        self._room = self._loop.create_future()
+        self._loop.add_writer(self._stdin, self._has_room)
         try:
-            await ready
+            await self._room
         finally:
-            self._loop.remove_writer(self._stdin)
+            # Once it is closed, its number may be another's.
+            if self._stdin in self._open:
+                self._loop.remove_writer(self._stdin)
+
+    def _has_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def _read(self, name: str, descriptor: int) -> None:
         try:
