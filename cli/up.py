@@ -72,11 +72,11 @@ def down() -> None:
     """Stop the stack of this checkout, and say how long it took."""
     run_file = RunFile(Environment.load(ENV_FILE).data)
     running = run_file.read()
-    if running is None:
+    supervisor = running.process() if running else run_file.holder()
+    if supervisor is None:
         out.print("Nothing is running.")
         return
     began = time.monotonic()
-    supervisor = running.process()
     supervisor.terminate()
     try:
         supervisor.wait(25)
@@ -204,7 +204,7 @@ def _up_behind(environment: Environment, run_file: RunFile, *, stand_ins: bool) 
                 raise LocalError(f"Switchyard did not start. The end of {log}:\n{last_lines(log, 25)}")
             time.sleep(0.05)
     except KeyboardInterrupt:
-        # In a session of its own, it does not hear of the Ctrl-C, and `down` knows only what is ready.
+        # In a session of its own, it does not hear of the Ctrl-C.
         supervisor.terminate()
         supervisor.wait(25)
         raise LocalError(f"Stopped before everything was ready. The end of {log}:\n{last_lines(log, 10)}") from None

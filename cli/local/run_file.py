@@ -88,12 +88,29 @@ class RunFile:
     def held(self) -> Iterator[None]:
         """Be the one supervisor of this folder; LocalError when there is one. The run file goes in the end."""
         self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as lock:
+        with self._lock.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise LocalError(f"Another `switchyard up` is at work on {self._lock.parent}.") from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             try:
                 yield
             finally:
                 self.path.unlink(missing_ok=True)
+
+    def holder(self) -> psutil.Process | None:
+        """The supervisor of this folder, also while it still starts; None when there is none."""
+        try:
+            with self._lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                return psutil.Process(int(self._lock.read_text()))
+            except (ValueError, psutil.Error):  # it has just begun, or ended
+                return None
+        except OSError:
+            return None
+        return None

@@ -115,5 +115,7 @@ def load(path: Path) -> dict[str, Bot]:
 
 
 def _said(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "there is no such setting (docs/chat.md has them all)"
     message: str = fault["msg"]
     return message.removeprefix("Value error, ")

@@ -67,7 +67,7 @@ def test_an_api_that_refuses_connections_is_told_as_out_of_reach(rooms: Rooms) -
     ("table", "said"),
     [
         ("[bots.ada]\nidle_minutes = 0\n", ["[bots.ada]", "idle_minutes", "greater than 0"]),
-        ("[bots.ada]\nmodle = 'claude'\n", ["[bots.ada]", "modle", "Extra inputs are not permitted"]),
+        ("[bots.ada]\nmodle = 'claude'\n", ["[bots.ada]", "modle", "there is no such setting"]),
         ("[bots.ada]\nbusy = 'never'\n", ["[bots.ada]", "busy", "'enqueue'"]),
         ("[bots.'a b']\n", ["[bots.a b]", "letters, digits"]),
         ("bots = 3\n", ["[bots.NAME] tables are expected"]),

@@ -133,6 +133,17 @@ def test_ctrl_c_before_a_stack_in_the_background_is_ready_leaves_none_behind(
     assert alive == []
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_still_starts_is_stopped_as_well(tmp_path: Path, database_url: str) -> None:
+    checkout = Checkout(tmp_path, DATABASE_URL=database_url, AMQP_URL="amqp://127.0.0.1:1")
+    process = checkout.start("up", "--detach")
+    eventually(RunFile(tmp_path / ".switchyard").holder, 30)
+
+    assert "Stopped in" in checkout.run("down").stdout
+    assert process.wait(40) == 1
+    assert RunFile(tmp_path / ".switchyard").holder() is None
+
+
 def test_a_wrong_setting_is_named_as_soon_as_its_service_keeps_ending(
     tmp_path: Path, database_url: str, amqp_url: str
 ) -> None:

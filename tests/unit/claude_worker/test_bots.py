@@ -26,7 +26,7 @@ def test_there_are_none_where_there_is_no_file(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[bots.helper]\nbusy = 'panic'", r"\[bots.helper\]: busy: Input should be 'enqueue'"),
-        ("[bots.helper]\ncolour = 'red'", r"\[bots.helper\]: colour: Extra inputs"),
+        ("[bots.helper]\ncolour = 'red'", r"\[bots.helper\]: colour: there is no such setting"),
         ("[bots.helper]\nidle_minutes = 0", r"\[bots.helper\]: idle_minutes: Input should be greater than 0"),
         ("[bots.'a b']", r"\[bots.a b\]: a bot's id is letters"),
         ("bots = 3", r"\[bots.NAME\] tables are expected"),
