@@ -20,6 +20,7 @@ LONG = {
     "tests/integration/ws_gateway/test_replicas.py": 35,
     "tests/integration/ingress/test_keys.py": 30,
     "tests/browser/test_dashboard.py": 25,
+    "tests/browser/test_agents_view.py": 22,
     "tests/integration/task_worker/test_left_behind.py": 20,
     "tests/integration/ws_gateway/test_events.py": 20,
     "tests/integration/cli/test_servers.py": 18,
