@@ -34,6 +34,8 @@ BUSY_SECONDS = 3.0
 # The client names no more than 64 prompts that one answer was for.
 MAX_HANDED_IN = 32
 AWAY_SECONDS = 1.0
+# Until what was said while the client connects is tried to be handed in again.
+EARLY_SECONDS = 0.3
 log = get_logger()
 
 
@@ -226,9 +228,10 @@ class Answering:
         elif waiting and bot.busy == "interrupt":
             self._stop(INTERRUPTED)
         elif waiting:
-            if may_join_in:
-                await self._hand_in(waiting, bot)
+            is_early = may_join_in and not await self._hand_in(waiting, bot)
             await self._tell(waiting)
+            if is_early:
+                self._look_again(EARLY_SECONDS)
 
     async def _is_used_up(self, tx: Transaction, bot: Bot) -> bool:
         if not budgets.is_limited(bot.budget):
@@ -236,18 +239,24 @@ class Answering:
         day = await usage.find_day(tx, *self._key, every_room=budgets.is_limited(bot.budget, room=False))
         return budgets.used_up(bot.budget, day.bot, day.room) is not None
 
-    async def _hand_in(self, waiting: list[Waiting], bot: Bot) -> None:
-        """Say to the client, in their order, what has come; what it does not take waits for its own turn."""
+    async def _hand_in(self, waiting: list[Waiting], bot: Bot) -> bool:
+        """Say to the client, in their order, what has come; what it does not take waits for its own turn.
+
+        False when it was too early: the client is not there yet, or was not asked yet.
+        """
         client = self._shop.pool.client_of(self._key)
+        if client is None or not client.is_answering:
+            return False
         for each in waiting:
             turn = each.held.turn
             if turn.turn_id in self._handed_in:
                 continue
-            if client is None or self._is_over or len(self._handed_in) >= MAX_HANDED_IN:
-                return
+            if self._is_over or len(self._handed_in) >= MAX_HANDED_IN:
+                break
             if not may_join(self._held, each.held) or not await client.hand_in(turn.turn_id, prompt_of(turn, bot)):
-                return
+                break
             self._handed_in.add(turn.turn_id)
+        return True
 
     async def _tell(self, waiting: list[Waiting]) -> None:
         """Tell the room that it waits, once it has for long enough."""

@@ -140,14 +140,18 @@ class LiveClient:
             self._asked = None
             self.used_at = time.monotonic()
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether a question was sent whose answer is wanted still."""
+        return self._asked is not None and self._failure is None and self._asked.turn_id in self._sent.values()
+
     async def hand_in(self, turn_id: str, text: str) -> bool:
         """Say something while an answer is given; False when none is, or this was said before.
 
         If Claude calls a tool after that, it reads it with the result, and answers both at once (`Answer.merged`).
         Else it answers it by itself as soon as it has ended, which is to be asked for by `ask`.
         """
-        sent = self._sent.values()
-        if self._asked is None or self._failure is not None or self._asked.turn_id not in sent or turn_id in sent:
+        if not self.is_answering or turn_id in self._sent.values():
             return False
         try:
             await self._send(turn_id, text)

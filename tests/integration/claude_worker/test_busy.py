@@ -137,6 +137,26 @@ def test_what_is_said_during_a_tool_is_answered_with_what_it_is_at(rooms: Rooms)
     assert [sum(text in prompt for prompt in heard) for text in ("look it up", "also this", "also that")] == [1, 1, 1]
 
 
+def test_what_is_said_while_the_client_connects_is_handed_in_as_well(rooms: Rooms) -> None:
+    data = {"room_id": HELD, "bot_id": "helper", "user_name": "Open", "text": "[[say fine]]"}
+
+    async def steer() -> list[dict[str, Any]]:
+        first = await rooms.said(
+            f"look up early [[tool chat_message {orjson.dumps(data).decode()}]]", "s-early", bot="open"
+        )
+        second = await rooms.said("and also soon [[say soon]]", "s-early", bot="open")
+        await asked(rooms, "look up early")
+        # Long enough for it to be with the client, which says nothing of it.
+        await asyncio.sleep(0.8)
+        return [first, second]
+
+    with held(rooms):
+        said = rooms.run(steer())
+    first, second = (rooms.run(rooms.ended(turn["turn_id"], 20)) for turn in said)
+    assert (first["event"], first["answer"]) == ("chat_answered", "soon")
+    assert (second["event"], second["merged_into"]) == ("chat_merged", first["turn_id"])
+
+
 @pytest.mark.parametrize("ends", ["approved", "dropped"])
 def test_what_is_said_during_a_tool_and_asks_for_another_ends_as_that_does(rooms: Rooms, ends: str) -> None:
     room = {"approved": "s-park", "dropped": "s-gone"}[ends]
