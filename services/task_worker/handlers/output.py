@@ -40,7 +40,7 @@ def agent_output(lines_per_second: float = pacing.LINES_PER_SECOND) -> BatchHand
                 answers.append(refusal)
                 continue
             if taken:
-                size = sum(len(line.text.encode()) for line in taken)
+                size = sum(_size(line) for line in taken)
                 paid = sum(pacing.cost(line.text) for line in taken)
                 count = store.Count(
                     run.run_id,
@@ -100,6 +100,11 @@ def _masked(lines: list[OutputLine], count: store.Count) -> tuple[list[StoredLin
         )
         for line, before, after in zip(lines, plain, masked, strict=True)
     ], state
+
+
+def _size(line: StoredLine) -> int:
+    """How many bytes a line has brought; base64 is how it travels."""
+    return len(line.text.encode()) if line.encoding is None else len(b64decode(line.text))
 
 
 def _is_prompt(line: StoredLine) -> bool:

@@ -170,6 +170,8 @@ def test_any_bytes_come_back_as_they_were(worker):
     assert [(each["text"], each["partial"], each["encoding"]) for each in kept] == [
         (odd, False, None), ("", False, None), (raw, False, "base64"), ("> ", True, None), ("yes", False, None),
     ]  # fmt: skip
+    told = worker.ask("get_run", run_id=runner.run_id)["run"]["bytes"]
+    assert told == sum(map(len, (odd.encode(), b"\xff\x00secret", b"> ", b"yes")))
     for wrong in (line("%%%", encoding="base64"), {**line("x"), "at": "2026-02-31T00:00:00Z"}):
         assert runner.output(6, wrong)["code"] == "invalid"
     assert len(runner.lines()) == 5

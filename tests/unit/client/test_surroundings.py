@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from switchyard_client.agents.command_line import run
 from switchyard_client.agents.process import CannotStart
-from switchyard_client.agents.surroundings import Folders, environment, make_folders, remove_folders
+from switchyard_client.agents.surroundings import Folders, environment, make_folders, remove_folders, repository_fault
 
 TASK = {"task_id": "t1", "task_type": "review", "attempt": 2, "input_data": {}}
 
@@ -51,6 +52,18 @@ def test_a_task_too_large_for_a_variable_stands_in_its_file(tmp_path: Path) -> N
     small, large = surroundings(tmp_path, TASK), surroundings(tmp_path, TASK | {"input_data": "x" * 200_000})
     assert '"task_id": "t1"' in small["SWITCHYARD_TASK"] and small["SWITCHYARD_ATTEMPT"] == "2"
     assert "SWITCHYARD_TASK" not in large and len(Path(large["SWITCHYARD_TASK_FILE"]).read_text()) > 200_000
+
+
+def test_a_runner_does_not_begin_with_a_repository_that_no_worktree_can_be_made_of(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(tmp_path, "init", "--quiet", "empty")
+    assert asyncio.run(repository_fault(repository)) is None
+    for wrong in (tmp_path, tmp_path / "empty", tmp_path / "none"):
+        with pytest.raises(SystemExit) as ended:
+            run(["reviewer", "--git-worktree", str(wrong), "--", "true"], environ={"SWITCHYARD_TOKEN": "x"})
+        assert ended.value.code == 2
+        assert "--git-worktree: git" in capsys.readouterr().err
 
 
 def test_a_worktree_goes_unless_there_is_something_new_in_it(repository: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from switchyard_client.agents.options import GRACE_SECONDS, SPOOL_BYTES, Options
 from switchyard_client.agents.recipes import RECIPES
 from switchyard_client.agents.runner import Runner
+from switchyard_client.agents.surroundings import repository_fault
 from switchyard_client.connection import Connection
 from switchyard_client.errors import CommandRefused, SwitchyardError
 from switchyard_client.tokens import TokenSource, token_by_key, token_from_file, token_given
@@ -124,6 +125,9 @@ def run(
         worker_id=given.worker_id or "",
         title=given.title,
     )
+    # Each task that comes would be spent on it.
+    if options.repository and (fault := asyncio.run(repository_fault(options.repository))):
+        found.error(f"argument --git-worktree: {fault}")
     source = token_source(given.name, settings, given.token_file)
     if source is None:
         found.error("no token: set SWITCHYARD_TOKEN, SWITCHYARD_TOKEN_FILE or SWITCHYARD_API_KEY (--help says how)")

@@ -120,6 +120,15 @@ def environment(
     return found
 
 
+async def repository_fault(repository: Path) -> str | None:
+    """Why no worktree can be made of a repository; None if one can."""
+    try:
+        await _git(repository, "rev-parse", "--verify", "HEAD")
+    except CannotStart as fault:
+        return str(fault)
+    return None
+
+
 async def _git(where: Path, *words: str) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
