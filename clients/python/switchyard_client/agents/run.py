@@ -25,6 +25,8 @@ _TICK = 0.2
 # An unfinished line is handed out after so long a silence, and a process may be waiting for somebody after this one.
 _FLUSH_AFTER = 0.1
 _WAITING_AFTER = 1.0
+# A look at the processes goes through all of the machine's: for this many times what it took there is no other.
+_LOOK_SHARE = 20
 # What a command leaves behind in the background has so long to write its last.
 _LEFT_BEHIND_SECONDS = 0.5
 # While its output is held up it has longer, and then ends all the same.
@@ -66,6 +68,7 @@ class Run:
         self.tree: Tree | None = None
         self.began = self._heard = time.monotonic()
         self._flushed = True
+        self._look_again = 0.0
         self._prompt = b""
         # Why it is being ended by us, and what to say of it.
         self._why: tuple[str, str] | None = None
@@ -227,7 +230,11 @@ class Run:
             return False
         if looks_like_prompt(self._prompt):
             return True
+        began = time.monotonic()
+        if began < self._look_again:
+            return False
         members = await asyncio.to_thread(self.tree.members)
+        self._look_again = began + _LOOK_SHARE * (time.monotonic() - began)
         return bool(reads_input([each.pid for each in members], self.process.input_file()))
 
     async def _end(self, grace: float) -> None:
