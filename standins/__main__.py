@@ -7,6 +7,7 @@ import argparse
 import signal
 import sys
 import threading
+import time
 
 from standins.campfire import Campfire
 from standins.embeddings import EmbeddingsServer
@@ -34,7 +35,8 @@ def main() -> None:
 
 
 def furnish(campfire: Campfire, bots: list[str]) -> None:
-    """A room with somebody and the bots in it."""
+    """A room with somebody and the bots in it. Its messages are numbered from the milliseconds of now."""
+    campfire.number_messages(time.time_ns() // 1_000_000)  # webhooks with numbers of last time's would be repetitions
     made = [campfire.add_bot(name, url) for name, _, url in (each.partition("=") for each in bots)]
     campfire.add_room("Watercooler", campfire.add_person("Ada"), *made)
 

@@ -81,6 +81,10 @@ class Campfire(Server):
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self._client = httpx.AsyncClient(timeout=limit_s, limits=limits, trust_env=False, verify=False)  # noqa: S501
 
+    def number_messages(self, first: int) -> None:
+        """Begin with this number: one that takes the place of another must not use its numbers again."""
+        self._message_ids = count(first)
+
     def add_person(self, name: str, *, person_id: int | None = None) -> Person:
         """A new member."""
         number = self._id(person_id)

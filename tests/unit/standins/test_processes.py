@@ -33,3 +33,15 @@ def test_one_serves_where_it_says_until_it_is_stopped(name: str) -> None:
         else:
             asked = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
             assert http.post("/v1/messages", json=asked, headers={"x-api-key": "k"}).status_code == 200
+
+
+def test_a_campfire_started_again_does_not_number_its_messages_again() -> None:
+    said = {"room": 1, "by": "Ada", "to": "Helper", "text": "hello"}
+    numbers = []
+    for _ in range(2):
+        with (
+            started("campfire", "--bot", "Helper=http://127.0.0.1:9/webhook/helper") as url,
+            httpx.Client(base_url=url, trust_env=False, verify=False) as http,
+        ):
+            numbers.append(http.post("/_standin/say", json=said).json()["id"])
+    assert numbers[1] > numbers[0] + 100
