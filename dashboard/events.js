@@ -12,7 +12,7 @@ export const KNOWN_TYPES = [
   "task_created", "task_ready", "task_claimed", "task_started", "task_requeued", "task_retrying", "task_completed",
   "task_failed", "task_cancelled", "task_dead", "agent_registered", "agent_run_started", "agent_run_changed",
   "agent_run_ended", "agent_output_added", "agent_activity", "agent_control_asked", "agent_control_answered",
-  "extraction_found", "webhook", "llm_conversation_insight",
+  "extraction_found", "webhook", "late_hook", "llm_conversation_insight",
   "chat_queued", "chat_started", "chat_answered", "chat_failed", "chat_dropped", "chat_reset",
   "dead_letter_added", "key_changed", ...LIVE_TYPES,
 ];
@@ -25,7 +25,7 @@ const ENVELOPE = new Set([
 const AREAS = [
   ["session_", "session"], ["action_", "session"], ["response_", "session"], ["state_", "session"], ["goal_", "session"],
   ["artifact_", "session"], ["agent_spawned", "session"], ["agent_completed", "session"], ["conversation_", "chunk"], ["memory_", "memory"], ["task_", "task"],
-  ["webhook", "webhook"], ["llm_", "insight"], ["chat_", "chat"], ["approval_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
+  ["webhook", "webhook"], ["late_hook", "session"], ["llm_", "insight"], ["chat_", "chat"], ["approval_", "chat"], ["sidebar_", "sidebar"], ["mention_", "sidebar"],
   ["agent_", "agent"], ["extraction_", "agent"],
 ];
 
@@ -115,6 +115,7 @@ const SUMMARIES = {
   agent_control_answered: ({ control: c }) => join(" · ", c.action, c.status, c.error ?? text(c.result)),
   extraction_found: ({ extraction: x }) => join(" · ", x.type.replaceAll("_", " "), `risk ${x.risk}`, x.text),
   webhook: webhookSummary,
+  late_hook: (e) => join(" · ", e.hook?.hook_event_name, `its session is ${e.status}`, text(e.hook?.tool_name)),
   llm_conversation_insight: (e) => text(e.insight),
   dead_letter_added: (e) => e.dead_letter.reason,
   event_log_recreated: (e) => `the event stream was made anew; cursors go on from ${e.base}`,

@@ -11,6 +11,7 @@ from services.ingress.chat_doors import ChatDoors
 from services.ingress.commands import CommandDoor
 from services.ingress.diversion import Diversion
 from services.ingress.front import Front
+from services.ingress.hooks import HookDoor
 from services.ingress.intake import Intake
 from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
@@ -82,6 +83,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
         return Readiness(way.was_connected and intake.can_keep, dependencies)
 
     metrics = Metrics(gauges)
+    hooks = HookDoor(access, intake, bodies)
     replays = Replays()
     api = make_api(
         commands, access, bodies, gateway_url=settings.public_gateway_url, version=__version__, replays=replays
@@ -94,7 +96,7 @@ async def run(settings: IngressSettings, environment: Mapping[str, str]) -> int:
         intake.hurry()
 
     server = make_server(
-        Front(api, webhooks, commands, mcp, metrics, traced=settings.otlp_endpoint is not None),
+        Front(api, webhooks, commands, hooks, mcp, metrics, traced=settings.otlp_endpoint is not None),
         settings.host,
         settings.ingress_port,
         on_stopping=stopping,

@@ -11,6 +11,7 @@ from opentelemetry.propagate import extract
 from services.ingress.bodies import ClientGone
 from services.ingress.calls import Call
 from services.ingress.commands import CommandDoor
+from services.ingress.hooks import HookDoor
 from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
 from services.ingress.problems import Answer, internal, not_allowed, problem
@@ -38,6 +39,7 @@ class Front:
         api: FastAPI,
         webhooks: WebhookDoor,
         commands: CommandDoor,
+        hooks: HookDoor,
         mcp: McpDoor,
         metrics: Metrics,
         *,
@@ -46,6 +48,7 @@ class Front:
         self._api = api
         self._webhooks = webhooks
         self._commands = commands
+        self._hooks = hooks
         self._mcp = mcp
         self._metrics = metrics
         self._traced = traced
@@ -64,6 +67,8 @@ class Front:
             await self._hot("/api/commands/{command}", self._commands.on_named, scope, receive, send, path[14:])
         elif path == "/api/commands":
             await self._hot("/api/commands", self._commands.on_form, scope, receive, send)
+        elif path == "/hooks/claude":
+            await self._hot(path, self._hooks.on_claude, scope, receive, send)
         elif path == "/mcp":
             await self._hot("/mcp", self._mcp.on_request, scope, receive, send)
         else:

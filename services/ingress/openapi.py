@@ -100,6 +100,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = SECURITY_SCHEMES
     paths: dict[str, Any] = {"/webhook": {"post": _root_webhook()}, "/webhook/{source}": {"post": _source_webhook()}}
     paths["/api/commands"] = {"post": _command_form(schemas)}
+    paths["/hooks/claude"] = {"post": _claude_hook()}
     paths["/mcp"] = {"post": _mcp()}
     for spec in COMMANDS.values():
         if spec.public:
@@ -229,6 +230,34 @@ def _webhook(operation_id: str) -> dict[str, Any]:
             **_errors(),
             "401": problem_response("the signature or the key is missing or wrong"),
         },
+    }
+
+
+def _claude_hook() -> dict[str, Any]:
+    return {
+        "tags": ["webhooks"],
+        "operationId": "receive_claude_hook",
+        "summary": "A hook of Claude Code, as it is; becomes an action of the session named after its session_id",
+        "description": "See docs/hooks.md. The answer is always `{}`, so that it never steers Claude Code.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["session_id", "hook_event_name"],
+                        "properties": {
+                            "session_id": {"type": "string", "minLength": 1, "maxLength": 255},
+                            "hook_event_name": {"type": "string", "minLength": 1, "maxLength": 100},
+                            "tool_use_id": {"type": "string"},
+                        },
+                    },
+                    "example": {"session_id": "demo", "hook_event_name": "Stop", "cwd": "/home/ada/shop"},
+                }
+            },
+        },
+        "responses": {"200": json_response("kept", {"type": "object", "maxProperties": 0}), **_errors()},
+        **SECURED,
     }
 
 

@@ -9,6 +9,7 @@ from shared.messages import (  # noqa: F401  (declares the commands)
     callbacks,
     chat,
     chat_events,
+    hooks,
     live,
     memory,
     mentions,

@@ -65,7 +65,7 @@ _AUDITED: LiteralString = "select message_id, count(*) from audit where message_
 _NOT_AUDITED_ONCE: LiteralString = """
     select handled.command, handled.message_id, count(audit.id)
     from handled_messages as handled left join audit on audit.message_id = handled.message_id
-    where handled.caller is not null and handled.command not in ('batch', 'receive_webhook')
+    where handled.caller is not null and handled.command not in ('batch', 'receive_webhook', 'receive_claude_hook')
     group by handled.command, handled.message_id having count(audit.id) <> 1 limit 3
 """
 

@@ -20,6 +20,7 @@ from services.ingress.chat_doors import ChatDoors
 from services.ingress.commands import CommandDoor
 from services.ingress.diversion import Diversion
 from services.ingress.front import Front
+from services.ingress.hooks import HookDoor
 from services.ingress.intake import Intake
 from services.ingress.mcp import McpDoor
 from services.ingress.metrics import Metrics
@@ -207,7 +208,8 @@ async def make_doors(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
         mcp = McpDoor(access, commands, bodies, origins=["https://switchyard.example"], version="1.2.3")
         running.append(asyncio.create_task(mcp.run()))
-        return Doors(Front(api_when_asked, webhooks, commands, mcp, Metrics(dict)), spool, keys)
+        hooks = HookDoor(access, intake, bodies)
+        return Doors(Front(api_when_asked, webhooks, commands, hooks, mcp, Metrics(dict)), spool, keys)
 
     yield make
     for task in running:
