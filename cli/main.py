@@ -16,6 +16,7 @@ from cli import (
     bots,
     chat,
     dead_letters,
+    hooks,
     keys,
     machine,
     memories,
@@ -44,7 +45,7 @@ app = typer.Typer(
 for module in (machine, send, tail, chat, search, audit, transfer):
     app.add_typer(module.app)
 # Commands under the name of their area: `switchyard sessions ls`.
-for area in (sessions, sidebars, tasks, agent, bots, approvals, memories, dead_letters, keys):
+for area in (sessions, sidebars, tasks, agent, bots, approvals, memories, dead_letters, hooks, keys):
     app.add_typer(area.app, rich_help_panel="What it keeps")
 
 
