@@ -30,7 +30,7 @@ _LOOK_SHARE = 20
 # What a command leaves behind in the background has so long to write its last.
 _LEFT_BEHIND_SECONDS = 0.5
 # While its output is held up it has longer, and then ends all the same.
-_HELD_UP_SECONDS = 10.0
+_HELD_UP_SECONDS = 5.0
 # What two pipes may hold at most.
 _IN_PIPES = 2 * 1024 * 1024
 KILL_GRACE = 10.0
