@@ -96,6 +96,8 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
                 watch(database, local),
             )
         ]
+        for helper in helpers:
+            helper.add_done_callback(lambda ended: _on_ended(ended, context.stopping))
         try:
             await partitions.run(context.stopping)
         finally:
@@ -107,6 +109,13 @@ def answer_rooms(settings: ClaudeWorkerSettings, bots: dict[str, Bot]) -> Backgr
             await database.close()
 
     return answer
+
+
+def _on_ended(helper: "asyncio.Task[None]", stopping: asyncio.Event) -> None:
+    """A bug has ended what ends by being cancelled only: the worker stops in good order, to be started again."""
+    if not helper.cancelled() and (fault := helper.exception()) is not None:
+        log.error("background_failed", fault=repr(fault), exc_info=fault)
+        stopping.set()
 
 
 def make_poster(settings: ClaudeWorkerSettings, owned: Callable[[], Mapping[int, Ownership]]) -> Poster:

@@ -60,6 +60,9 @@ class WebhookDoor:
     async def on_source(self, call: Call, name: str) -> Answer:
         """`POST /webhook/{source}`. A bad signature never falls back to a key."""
         source = self._sources.get(name)
+        if source is None and b"token=" in call.scope["query_string"]:
+            # A Campfire whose bot was taken out of switchyard.toml; it would post a problem into the room each time.
+            return Answer(204, code="not_found", detail=f"no webhook source is called {name!r}")
         if source is None:
             raise Rejected(
                 "not_found", f"no webhook source is called {name!r}; sources stand in switchyard.toml", source=name
@@ -155,8 +158,9 @@ class WebhookDoor:
 
     def _caller(self, call: Call, source: Source) -> Caller | None:
         """The key's owner; None when one of the source's own secrets was shown."""
-        shown = call.headers.get(b"x-api-key")
-        if shown is not None and source.secrets:
+        scheme, _, bearer = call.headers.get(b"authorization", b"").partition(b" ")
+        shown = call.headers.get(b"x-api-key") or (bearer.strip() if scheme.lower() == b"bearer" else None)
+        if shown and source.secrets:
             try:
                 signatures.check_token(source.secrets, shown)
             except Rejected:

@@ -317,6 +317,9 @@ async def test_events_nobody_wants_are_ignored_and_said_to_be(doors: Doors) -> N
 async def test_a_sources_own_secret_is_good_for_its_webhooks_and_for_nothing_else(doors: Doors) -> None:
     own = {"X-API-Key": "sensor-secret"}
     assert (await doors.post("/webhook/sensors", b'{"type":"reading"}', own)).status == 202
+    assert (await doors.post("/webhook/sensors", b"{}", {"Authorization": "Bearer sensor-secret"})).status == 202
+    assert (await doors.post("/webhook/sensors", b"{}", {"Authorization": "Bearer sensor"})).status == 401
+    assert (await doors.post("/webhook/sensors", b"{}", {"Authorization": "Basic sensor-secret"})).status == 401
     assert (await doors.post("/webhook/sensors", b"{}", {"X-API-Key": KEY})).status == 202
     assert (await doors.post("/webhook/sensors", b"{}", {"X-API-Key": "wrong"})).status == 401
     assert (await doors.post("/webhook", b"{}", own)).status == 401
@@ -327,6 +330,8 @@ async def test_a_sources_own_secret_is_good_for_its_webhooks_and_for_nothing_els
 
 async def test_a_source_nobody_declared_is_404_and_another_method_405(doors: Doors) -> None:
     assert (await doors.post("/webhook/nobody", b"{}", {"X-API-Key": KEY})).status == 404
+    campfire = await doors.post("/webhook/nobody", campfire_message(), query="token=campfire-token")
+    assert (campfire.status, campfire.body) == (204, b"")
     got = await doors.send("GET", "/webhook")
     assert (got.status, got.headers["allow"]) == (405, "POST")
     assert got.json()["code"] == "invalid"
