@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from services.claude_worker import metrics
-from services.claude_worker.answering import Workshop
+from services.claude_worker.answering.attempt import Workshop
+from services.claude_worker.answering.partitions import Partitions
 from services.claude_worker.bots import Bot, load
-from services.claude_worker.cli import Cli, forget_secrets
+from services.claude_worker.client.cli import Cli, forget_secrets
+from services.claude_worker.client.transcripts import TranscriptStore
 from services.claude_worker.expiry import watch
 from services.claude_worker.failures import NO_CREDENTIAL, NOT_INSTALLED, Failure
 from services.claude_worker.handlers import area_handlers, partition_handlers
 from services.claude_worker.handlers.retention import clean_up
-from services.claude_worker.housekeeping import Housekeeping
-from services.claude_worker.partitions import Partitions
-from services.claude_worker.pool import Pool
-from services.claude_worker.posting import Poster
-from services.claude_worker.posting_campfire import Campfire
+from services.claude_worker.pool.housekeeping import Housekeeping
+from services.claude_worker.pool.pool import Pool
+from services.claude_worker.posting.campfire import Campfire
+from services.claude_worker.posting.poster import Poster
 from services.claude_worker.queries import queries
 from services.claude_worker.settings import ClaudeWorkerSettings
 from services.claude_worker.store import chats
 from services.claude_worker.store.registry import Ownership
-from services.claude_worker.tools_calls import ToolCalls
-from services.claude_worker.transcripts import TranscriptStore
+from services.claude_worker.tools.calls import ToolCalls
 from services.claude_worker.turns import Held
 from shared.bus.local import LocalCommands
 from shared.bus.rpc import Rpc
@@ -130,8 +130,8 @@ def make_pool(
 ) -> tuple[Pool, Failure | None]:
     """The pool, and why it can't have clients if it can't."""
     try:
-        from services.claude_worker.clients import EXECUTABLE, LiveClient
-        from services.claude_worker.tools_server import Tools
+        from services.claude_worker.client.live import EXECUTABLE, LiveClient
+        from services.claude_worker.tools.server import Tools
     except ModuleNotFoundError as error:
         if error.name != "claude_agent_sdk":
             raise

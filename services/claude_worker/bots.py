@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from services.claude_worker.tools import Rights, fault_of
+from services.claude_worker.tools.offered import Rights, fault_of
 
 Busy = Literal["enqueue", "interrupt", "steer", "reject"]
 Positive = Annotated[float, Field(gt=0)]

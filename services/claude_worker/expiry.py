@@ -2,8 +2,8 @@
 
 import asyncio
 
+from services.claude_worker.answering.orders import order
 from services.claude_worker.handlers.approvals import expire_approval
-from services.claude_worker.orders import order
 from services.claude_worker.store import approvals
 from shared.bus.local import LocalCommands
 from shared.database import Database, is_transient

@@ -6,7 +6,7 @@ from services.claude_worker import approvals as rules
 from services.claude_worker.bots import Bot
 from services.claude_worker.store import approvals, chats, posts, transcripts, turns
 from services.claude_worker.store.chats import HeldChat
-from services.claude_worker.tools_errand import Asked
+from services.claude_worker.tools.errand import Asked
 from services.claude_worker.turns import OPEN, Held
 from shared.database import Transaction
 from shared.messages import Event

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from services.claude_worker.tools_errand import Asked, Decision
+from services.claude_worker.tools.errand import Asked, Decision
 from services.claude_worker.turns import Held
 from shared.database import Transaction
 from shared.messages import JsonText, encode, new_id, rfc3339

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from cli.local.ports import free_port
-from services.claude_worker import processes
-from services.claude_worker.cli import bound_to_us
+from services.claude_worker.client import processes
+from services.claude_worker.client.cli import bound_to_us
 from shared import WORKERS
 from standins.messages_api import MessagesAPI
 from tests.integration.claude_worker.rooms import BOTS, ENDS, Rooms, clients_of

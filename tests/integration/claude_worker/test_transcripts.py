@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from claude_agent_sdk.testing import run_session_store_conformance
 
+from services.claude_worker.client.transcripts import TranscriptStore, TurnTranscript
 from services.claude_worker.store import transcripts
-from services.claude_worker.transcripts import TranscriptStore, TurnTranscript
 from shared.database import Database
 
 KEY = {"project_key": "-tmp-switchyard-chat", "session_id": "s1"}

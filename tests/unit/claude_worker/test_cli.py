@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.claude_worker.cli import forget_secrets
+from services.claude_worker.client.cli import forget_secrets
 
 
 def test_secrets_are_not_left_to_claude_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from services.claude_worker.bots import Bot
 from services.claude_worker.failures import AttemptFailed
-from services.claude_worker.pool import TYPICAL_BYTES, Key, Pool
+from services.claude_worker.pool.pool import TYPICAL_BYTES, Key, Pool
 from tests.waiting import eventually_async
 
 MB = 2**20

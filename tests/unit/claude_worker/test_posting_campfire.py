@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from cli.local.ports import free_port
-from services.claude_worker.posting_campfire import Campfire as Client
-from services.claude_worker.posting_campfire import Posted
+from services.claude_worker.posting.campfire import Campfire as Client
+from services.claude_worker.posting.campfire import Posted
 from standins.campfire import Campfire, Person, Room
 from standins.server import Exchange, Server
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from services.claude_worker.posting_text import Piece, blocks, clean, pieces, reads_like, size_of, to_html
+from services.claude_worker.posting.text import Piece, blocks, clean, pieces, reads_like, size_of, to_html
 from standins.campfire import text as campfire
 from tests.examples import examples
 

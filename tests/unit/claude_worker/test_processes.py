@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.claude_worker import processes
-from services.claude_worker.cli import PREFIX
+from services.claude_worker.client import processes
+from services.claude_worker.client.cli import PREFIX
 from tests.waiting import eventually
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.claude_worker.tools import MAX_CALLS, OVER, Rights
-from services.claude_worker.tools_calls import MAX_RESULT, ToolCalls
-from services.claude_worker.tools_errand import Decision, Errand
-from services.claude_worker.tools_server import Tools
+from services.claude_worker.tools.calls import MAX_RESULT, ToolCalls
+from services.claude_worker.tools.errand import Decision, Errand
+from services.claude_worker.tools.offered import MAX_CALLS, OVER, Rights
+from services.claude_worker.tools.server import Tools
 from services.claude_worker.turns import Held
 from shared.messages import encode, spec_of
 from shared.messages.chat import Turn

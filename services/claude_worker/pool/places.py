@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # The SDK is an extra: without it there is a worker that says so.
-    from services.claude_worker.clients import LiveClient
+    from services.claude_worker.client.live import LiveClient
 
 
 @dataclass(slots=True, eq=False)

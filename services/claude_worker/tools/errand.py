@@ -7,7 +7,7 @@ from typing import Any
 
 import uuid_utils
 
-from services.claude_worker.tools import PREFIX
+from services.claude_worker.tools.offered import PREFIX
 from services.claude_worker.turns import Held
 from shared.messages import JsonText, encode
 from shared.messages.chat import ApprovalStatus

@@ -8,10 +8,10 @@ from typing import Any
 from claude_agent_sdk import HookMatcher, McpSdkServerConfig, SdkMcpTool, create_sdk_mcp_server
 from claude_agent_sdk.types import HookEvent
 
-from services.claude_worker import tools
-from services.claude_worker.tools import MAX_CALLS, PREFIX, SERVER, Rights
-from services.claude_worker.tools_calls import ToolCalls
-from services.claude_worker.tools_errand import Errand
+from services.claude_worker.tools import offered
+from services.claude_worker.tools.calls import ToolCalls
+from services.claude_worker.tools.errand import Errand
+from services.claude_worker.tools.offered import MAX_CALLS, PREFIX, SERVER, Rights
 from services.claude_worker.turns import Held
 from shared.logs import get_logger
 from shared.messages import CommandSpec, spec_of
@@ -63,7 +63,7 @@ class Tools:
 
     async def _run(self, spec: CommandSpec, given: dict[str, Any]) -> dict[str, Any]:
         if self._errand is None:
-            return _content(tools.OVER, is_error=True)
+            return _content(offered.OVER, is_error=True)
         result = await self._calls.run(self._errand, self._rights, spec, given)
         return _content(result.text, is_error=result.is_error)
 
@@ -84,10 +84,10 @@ class Tools:
             async with asyncio.timeout(BEGIN_SECONDS):
                 await self._begun.wait()
         except TimeoutError:
-            return "deny", tools.OVER
+            return "deny", offered.OVER
         errand, tool = self._errand, name.removeprefix(PREFIX)
         if errand is None or not name.startswith(PREFIX):
-            return "deny", tools.REFUSED.format(tool=name)
+            return "deny", offered.REFUSED.format(tool=name)
         turn = errand.held.turn
         try:
             # Asked each time: somebody else's words may have come in since the last.
@@ -95,10 +95,10 @@ class Tools:
                 untrusted = await self._is_untrusted(errand.held)
         except Exception as error:  # noqa: BLE001 (whatever it is: who can't be told to be trusted is not)
             log.warning("trust_not_known", turn_id=turn.turn_id, reason=str(error).split("\n")[0])
-            return "deny", tools.UNKNOWN_TRUST.format(tool=tool)
+            return "deny", offered.UNKNOWN_TRUST.format(tool=tool)
         if untrusted is None:
             # Dropped, or another's by now: what is trusted from here on is another conversation.
-            return "deny", tools.OVER
+            return "deny", offered.OVER
         errand.untrusted = untrusted
         return self._judge(errand, tool, tool_use_id)
 
@@ -106,17 +106,17 @@ class Tools:
         right = self._rights.to(tool, untrusted=errand.untrusted)
         decided = errand.decisions.get(tool_use_id)
         if right == "refuse":
-            refused = tools.REFUSED_OUTSIDE if tool in self._rights.allowed else tools.REFUSED
+            refused = offered.REFUSED_OUTSIDE if tool in self._rights.allowed else offered.REFUSED
             return "deny", refused.format(tool=tool)
         if decided is not None and decided.status != "approved":
             return "deny", decided.told(tool)
         self._used += 1
         if self._used > MAX_CALLS:
-            return "deny", tools.TOO_MANY
+            return "deny", offered.TOO_MANY
         if right == "use" or decided is not None:
             return "allow", ""
         if errand.waiting is not None:
-            return "deny", tools.ONE_AT_A_TIME.format(tool=tool)
+            return "deny", offered.ONE_AT_A_TIME.format(tool=tool)
         errand.waiting = tool_use_id
         return "defer", ""
 

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from services.claude_worker.answering import AWAY_SECONDS, Answering, Outcome, Workshop, names_of
+from services.claude_worker.answering.attempt import AWAY_SECONDS, Answering, Outcome, Workshop, names_of
+from services.claude_worker.answering.orders import order
 from services.claude_worker.handlers.attempts import Ended, finish_turn, start_turn
 from services.claude_worker.handlers.starting import Started
 from services.claude_worker.metrics import count_attempt, counting
-from services.claude_worker.orders import order
-from services.claude_worker.pool import Key
+from services.claude_worker.pool.pool import Key
 from services.claude_worker.store.registry import Fenced, Ownership
 from services.claude_worker.turns import Held
 from shared.bus.replies import Handler

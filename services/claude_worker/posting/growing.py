@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from services.claude_worker.posting_campfire import Campfire
-from services.claude_worker.posting_text import Piece, pieces, to_html
+from services.claude_worker.posting.campfire import Campfire
+from services.claude_worker.posting.text import Piece, pieces, to_html
 from services.claude_worker.store import posts, registry
 from services.claude_worker.store.registry import Fenced, Ownership
 from services.claude_worker.turns import Held

@@ -6,9 +6,9 @@ from pathlib import Path
 from claude_agent_sdk import ClaudeAgentOptions
 
 from services.claude_worker.bots import Bot
-from services.claude_worker.cli import WORKING_DIRECTORY, Cli
-from services.claude_worker.tools_server import Tools
-from services.claude_worker.transcripts import TurnTranscript
+from services.claude_worker.client.cli import WORKING_DIRECTORY, Cli
+from services.claude_worker.client.transcripts import TurnTranscript
+from services.claude_worker.tools.server import Tools
 
 
 def options(

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.claude_worker.tools import Rights
-from services.claude_worker.tools_errand import Errand
+from services.claude_worker.tools.errand import Errand
+from services.claude_worker.tools.offered import Rights
 from shared.bus.rpc import Rpc
 from shared.errors import BusError, Rejected, invalid
 from shared.logs import get_logger

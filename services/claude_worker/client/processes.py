@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 
-from services.claude_worker.cli import PREFIX
+from services.claude_worker.client.cli import PREFIX
 
 # The start of a process is known to a hundredth of a second, and the clock may have been set since.
 CLOCK_SECONDS = 2.0

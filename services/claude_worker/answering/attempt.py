@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.claude_worker import budgets
+from services.claude_worker.answering.deltas import Deltas
+from services.claude_worker.answering.orders import order
 from services.claude_worker.bots import Bot
-from services.claude_worker.deltas import Deltas
 from services.claude_worker.failures import INTERRUPTED, SWITCHED_OFF, AttemptFailed, Failure
 from services.claude_worker.handlers.attempts import Entries
 from services.claude_worker.handlers.busy import tell_busy
 from services.claude_worker.handlers.parking import Parked
 from services.claude_worker.handlers.starting import Started
 from services.claude_worker.metrics import counting
-from services.claude_worker.orders import order
-from services.claude_worker.pool import Key, Pool
-from services.claude_worker.posting import Poster
-from services.claude_worker.posting_growing import both
+from services.claude_worker.pool.pool import Key, Pool
+from services.claude_worker.posting.growing import both
+from services.claude_worker.posting.poster import Poster
 from services.claude_worker.store import turns, usage
 from services.claude_worker.store.registry import Fenced, Ownership
-from services.claude_worker.tools_errand import Errand
+from services.claude_worker.tools.errand import Errand
 from services.claude_worker.turns import MAX_FAILURES, Held, Waiting, may_join, prompt_of
 from shared.bus.local import LocalCommands
 from shared.bus.publisher import Publisher

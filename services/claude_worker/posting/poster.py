@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 from prometheus_client import Counter
 
-from services.claude_worker.posting_campfire import DEADLINE_SECONDS, Campfire, Posted
-from services.claude_worker.posting_growing import Growing, Servers, Way
-from services.claude_worker.posting_text import pieces, to_html
+from services.claude_worker.posting.campfire import DEADLINE_SECONDS, Campfire, Posted
+from services.claude_worker.posting.growing import Growing, Servers, Way
+from services.claude_worker.posting.text import pieces, to_html
 from services.claude_worker.store import posts, registry
 from services.claude_worker.store.posts import Post
 from services.claude_worker.store.registry import Fenced, Ownership

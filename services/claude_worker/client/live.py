@@ -20,7 +20,10 @@ import psutil
 from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ResultMessage, StreamEvent
 
 from services.claude_worker.bots import Bot
-from services.claude_worker.cli import Cli
+from services.claude_worker.client.cli import Cli
+from services.claude_worker.client.options import options
+from services.claude_worker.client.results import Answer, Spending, prompt, text_of
+from services.claude_worker.client.transcripts import TranscriptStore, TurnTranscript
 from services.claude_worker.failures import (
     CLIENT_DIED,
     DEADLINE,
@@ -30,10 +33,7 @@ from services.claude_worker.failures import (
     Failure,
     failure_of_status,
 )
-from services.claude_worker.options import options
-from services.claude_worker.results import Answer, Spending, prompt, text_of
-from services.claude_worker.tools_server import Tools
-from services.claude_worker.transcripts import TranscriptStore, TurnTranscript
+from services.claude_worker.tools.server import Tools
 from shared.logs import get_logger
 from shared.messages.chat import Path as Tier
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from services.claude_worker.answering import Workshop
+from services.claude_worker.answering.attempt import Workshop
+from services.claude_worker.answering.lanes import Lane
 from services.claude_worker.handlers.starting import Started
-from services.claude_worker.lanes import Lane
-from services.claude_worker.pool import Key
+from services.claude_worker.pool.pool import Key
 from services.claude_worker.store import registry, turns
 from services.claude_worker.store.registry import Ownership, View
 from shared.bus.replies import Handler

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from services.claude_worker.bots import Bot
 from services.claude_worker.failures import INTERRUPTED, AttemptFailed
-from services.claude_worker.places import Place
+from services.claude_worker.pool.places import Place
 from shared.logs import get_logger
 from shared.messages.partitions import partition_of
 
 if TYPE_CHECKING:  # The SDK is an extra: without it there is a worker that says so.
-    from services.claude_worker.clients import LiveClient
+    from services.claude_worker.client.live import LiveClient
 
 # How often it looks for clients that nobody talks to.
 LOOK_SECONDS = 1.0

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from services.claude_worker.posting_text import reads_like
+from services.claude_worker.posting.text import reads_like
 from shared import __version__
 
 # What a request may take: to be connected, to be answered, and altogether.

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from services.claude_worker import processes
-from services.claude_worker.pool import Pool
+from services.claude_worker.client import processes
+from services.claude_worker.pool.pool import Pool
 from services.claude_worker.store import retention
 from shared.database import Database, is_transient
 from shared.logs import get_logger

@@ -1,0 +1,1 @@
+"""Rooms of chat servers are told what they are owed."""

@@ -1,0 +1,1 @@
+"""Switchyard's own commands as tools of a bot."""
