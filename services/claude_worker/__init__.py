@@ -7,6 +7,6 @@ approval_decided, bot_switched.
 Owns: chats, turns, chat_transcripts, chat_approvals, chat_usage, chat_posts, chat_switches, chat_workers,
 chat_partitions.
 
-From a message to its answer: `handlers` (each one transaction) → `answering` (whose rooms they are, one after the other)
+From a message to its answer: `handlers` (each one transaction) → `answering` (whose rooms, one after the other)
 → `pool` → `client` (one Claude Code) with its `tools` → `handlers` again → `posting` into rooms of chat servers.
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from switchyard_client.agents.process import Plan, Process, start
+from tests.waiting import eventually_async
 
 PLENTY = b"x" * 4_000_000
 
@@ -26,12 +27,15 @@ def test_who_writes_is_told_when_the_process_is_let_go_and_disturbs_no_other() -
         # Descriptors have the numbers of those that were closed.
         other = await reader_of_nothing()
         blocked = asyncio.create_task(other.write(PLENTY))
+
+        async def is_blocked() -> bool:
+            return other._room is not None
+
         try:
             async with asyncio.timeout(5):
                 with pytest.raises(BrokenPipeError):
                     await writing
-                while other._room is None:
-                    await asyncio.sleep(0)
+                await eventually_async(is_blocked)
             assert other._stdin == one._stdin
             assert asyncio.get_running_loop().remove_writer(other._stdin)
         finally:
