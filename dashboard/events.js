@@ -84,7 +84,7 @@ const SUMMARIES = {
   session_failed: (e) => e.reason || "failed",
   session_archived: () => "put away",
   conversation_chunk_added: (e) => e.chunk.content,
-  action_logged: ({ action: a }) => text(a.details),
+  action_logged: ({ action: a }) => hookWords(a.details) || text(a.details),
   response_logged: ({ response: r }) => text(r.content) || text(r.details),
   state_updated: (e) => text(e.patch),
   goal_added: ({ goal: g }) => join(" · ", g.status, `priority ${g.priority}`),
@@ -115,7 +115,7 @@ const SUMMARIES = {
   agent_control_answered: ({ control: c }) => join(" · ", c.action, c.status, c.error ?? text(c.result)),
   extraction_found: ({ extraction: x }) => join(" · ", x.type.replaceAll("_", " "), `risk ${x.risk}`, x.text),
   webhook: webhookSummary,
-  late_hook: (e) => join(" · ", e.hook?.hook_event_name, `its session is ${e.status}`, text(e.hook?.tool_name)),
+  late_hook: (e) => join(" · ", e.hook?.hook_event_name, `its session is ${e.status}`, hookWords(e.hook)),
   llm_conversation_insight: (e) => text(e.insight),
   dead_letter_added: (e) => e.dead_letter.reason,
   event_log_recreated: (e) => `the event stream was made anew; cursors go on from ${e.base}`,
@@ -179,6 +179,10 @@ const number = (n) => (Number.isSafeInteger(n) ? count(n) : String(n));
 const textId = (value) => (value == null ? "" : String(value));
 const attempt = (t) => (t.attempt ? `attempt ${t.attempt} of ${t.max_attempts}` : "");
 const plural = (n, one, many = `${one}s`) => (n ? `${n} ${n === 1 ? one : many}` : "");
+// What a hook of Claude Code says: the tool and its input, or the one text it brings.
+const hookWords = (d) => (d?.hook_event_name
+  ? join(" · ", d.tool_name, text(d.tool_input ?? d.prompt ?? d.message ?? d.last_assistant_message ?? d.reason ?? d.source))
+  : "");
 const listed = (names) => (Array.isArray(names) && names.length ? names.join(", ") : "");
 const join = (glue, ...parts) => parts.filter((p) => p !== "" && p != null).join(glue);
 

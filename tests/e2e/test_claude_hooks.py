@@ -98,6 +98,15 @@ def test_a_hook_of_a_completed_session_is_an_event(doors: Doors) -> None:
     assert noted(doors, session_id) == []
 
 
+def test_the_command_line_tries_the_door(stack: Stack) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "hooks", "test"],
+        cwd=ROOT, env={**os.environ, **stack.environment.values}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["details"]["message"] == "a try by `switchyard hooks test`"
+
+
 def test_claude_codes_hooks_as_the_command_line_installs_them_become_its_session(
     doors: Doors, stack: Stack, tmp_path: Path
 ) -> None:
@@ -113,22 +122,25 @@ def test_claude_codes_hooks_as_the_command_line_installs_them_become_its_session
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert key not in (tmp_path / "shop" / ".claude" / "settings.json").read_text()
-    session_id = str(uuid4())
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "ANTHROPIC_BASE_URL": stack.environment.get("ANTHROPIC_BASE_URL"),
         "ANTHROPIC_API_KEY": "sk-stand-in",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "SWITCHYARD_HOOKS_KEY": key,
     }
     prompt = '[[tool Bash {"command": "echo till", "description": "look"}]] [[say done]]'
-    claude = subprocess.run(
-        [str(bundled / "claude"), "-p", prompt, "--session-id", session_id, "--allowedTools", "Bash"],
-        cwd=tmp_path / "shop", env=environ, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert claude.returncode == 0, claude.stderr
-    assert claude.stdout.strip() == "done"
+
+    def claude(session_id: str, **key: str) -> None:
+        said = subprocess.run(
+            [str(bundled / "claude"), "-p", prompt, "--session-id", session_id, "--allowedTools", "Bash"],
+            cwd=tmp_path / "shop", env={**environ, **key}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (said.returncode, said.stdout.strip()) == (0, "done"), said.stderr
+
+    refused, session_id = str(uuid4()), str(uuid4())
+    claude(refused)  # Its hooks are refused for want of a key, and it does its work all the same.
+    claude(session_id, SWITCHYARD_HOOKS_KEY=key)
     found = eventually(
         lambda: [*noted(doors, session_id)] if "SessionEnd" in [e["type"] for e in noted(doors, session_id)] else []
     )
@@ -139,3 +151,4 @@ def test_claude_codes_hooks_as_the_command_line_installs_them_become_its_session
     assert call["details"]["tool_input"]["command"] == "echo till"
     assert end["action_id"] == call["action_id"] and end["content"]["stdout"] == "till"
     assert doors.command("get_session", session_id=session_id)["session"]["title"] == "Claude Code in shop"
+    assert noted(doors, refused) == []
