@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from services.task_worker.alarm import watch
-from services.task_worker.asking import Asking
 from services.task_worker.callbacks.service import expire_callbacks, send_callbacks
 from services.task_worker.callbacks.signing import Signer
-from services.task_worker.extracting import Extracting
 from services.task_worker.extraction import Extractor, load_patterns
 from services.task_worker.handlers import SHARING, batch_handlers, handlers
-from services.task_worker.output_retention import expire_output
 from services.task_worker.queries import QUERIES
-from services.task_worker.run_alarm import watch_runs
+from services.task_worker.runs.alarm import watch_runs
+from services.task_worker.runs.asking import Asking
+from services.task_worker.runs.extracting import Extracting
+from services.task_worker.runs.retention import expire_output
 from services.task_worker.settings import TaskWorkerSettings
 from shared.bus.service import run_worker
 from shared.messages import Command

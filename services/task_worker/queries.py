@@ -5,7 +5,7 @@ from typing import Any
 
 from services.task_worker import tasks
 from services.task_worker.callbacks.commands import list_callbacks
-from services.task_worker.run_queries import QUERIES as RUN_QUERIES
+from services.task_worker.runs.queries import QUERIES as RUN_QUERIES
 from services.task_worker.store import agents, reading
 from shared.bus.queries import QueryHandler
 from shared.database import Transaction

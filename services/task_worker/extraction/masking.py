@@ -56,8 +56,7 @@ _ANY_TOKEN = compiled(_APART + "(?:" + "|".join(f"({pattern})" for _, pattern, _
 _ANY_SAID = compiled("|".join(f"({said})({secret})" for _, said, secret in _SAID))
 # Where a line is cut: what may be the beginning of a secret, and what may be the rest of one.
 _TOKEN_BEGINS = compiled(
-    _APART
-    + r"((?:sk-|gh[pousr]_|github_pat_|xox[abeoprs]-|xapp-|AKIA|ASIA|glpat-|AIza|npm_|pypi-|[rs]k_(?:live|test)_"
+    _APART + r"((?:sk-|gh[pousr]_|github_pat_|xox[abeoprs]-|xapp-|AKIA|ASIA|glpat-|AIza|npm_|pypi-|[rs]k_(?:live|test)_"
     r"|sy_|whsec_|eyJ)[A-Za-z0-9_.-]*)$"
 )
 _SAID_BEGINS = compiled("(?:" + "|".join(f"(?:{said})" for _, said, _ in _SAID) + r")([^\s\"'<>&;,]*)$")

@@ -1,7 +1,5 @@
 """The task worker's writing commands, and how they share transactions."""
 
-from services.task_worker import pacing
-from services.task_worker.asking import Asking
 from services.task_worker.callbacks.commands import HANDLERS as CALLBACKS
 from services.task_worker.handlers.agents import register_agent
 from services.task_worker.handlers.changes import cancel_task, retry_task
@@ -13,6 +11,8 @@ from services.task_worker.handlers.output import agent_output
 from services.task_worker.handlers.reports import complete_task, fail_task, heartbeat_task, start_task
 from services.task_worker.handlers.runs import agent_report, lose_silent_runs
 from services.task_worker.handlers.timers import expire_leases, run_due_tasks
+from services.task_worker.runs import pacing
+from services.task_worker.runs.asking import Asking
 from services.task_worker.store import changes, runs
 from shared.bus.replies import BatchHandler, Handler
 from shared.bus.sharing import Sharing

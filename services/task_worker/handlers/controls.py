@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
-from services.task_worker import runs
-from services.task_worker.asking import Asking
+from services.task_worker.runs import rules
+from services.task_worker.runs.asking import Asking
 from services.task_worker.store import controls, output
 from services.task_worker.store import runs as store
 from shared.bus.parking import Wait
@@ -49,7 +49,7 @@ def control_agent(asking: Asking) -> Handler:
             return Reply({"control": control})
         run = await _run_for(tx, data, control)
         now = await controls.now(tx)
-        if run.state not in runs.LIVE:
+        if run.state not in rules.LIVE:
             if data.action == "get_state":
                 return Reply({"control": await _told(tx, command, run, now)})
             raise conflict(
@@ -90,7 +90,7 @@ async def ask_agent(tx: Transaction, command: Command) -> Reply:
     data: AskAgent = command.data
     run = await store.find_run(tx, data.run_id)
     if run is None:
-        raise runs.unknown_run(data.run_id)
+        raise rules.unknown_run(data.run_id)
     events = await _ask(tx, data, run)
     return Reply({"asked": bool(events)}, events)
 
@@ -102,7 +102,7 @@ async def _ask(tx: Transaction, data: AskAgent, run: Run) -> list[Event]:
     expires = asked + timedelta(seconds=data.wait_s or STANDING_SECONDS)
     return [
         AgentControlAsked(
-            **runs.about(run),
+            **rules.about(run),
             # The gateway drops those last for whom there is no room.
             priority="critical",
             control_id=data.control_id,
@@ -125,7 +125,7 @@ async def _run_for(tx: Transaction, data: ControlAgent, control: Control | None)
             or data.session_id not in (None, run.session_id)
             or data.agent_name not in (None, run.agent_name)
         ):
-            raise runs.unknown_run(run_id)
+            raise rules.unknown_run(run_id)
         return run
     found = [
         run for run in await store.live_runs(tx, data.agent_name or "") if data.session_id in (None, run.session_id)

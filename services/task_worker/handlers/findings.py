@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.task_worker import findings
 from services.task_worker.extraction import Finding
+from services.task_worker.runs import findings
 from services.task_worker.store import extractions as store
 from shared.bus.replies import Handler, Reply
 from shared.database import Transaction

@@ -3,8 +3,8 @@
 from base64 import b64decode
 from binascii import Error as Base64Error
 
-from services.task_worker import pacing, runs
 from services.task_worker.extraction import Line, mask_lines
+from services.task_worker.runs import pacing, rules
 from services.task_worker.store import output as store
 from shared.bus.replies import BatchHandler, Reply, SessionMissing
 from shared.database import Transaction
@@ -31,7 +31,7 @@ def agent_output(lines_per_second: float = pacing.LINES_PER_SECOND) -> BatchHand
             run = outputs.get(data.run_id)
             if run is None or data.session_id not in (None, run.session_id):
                 # Its first report may still be on its way.
-                answers.append(SessionMissing(runs.unknown_run(data.run_id)))
+                answers.append(SessionMissing(rules.unknown_run(data.run_id)))
                 continue
             count = counts.get(run.run_id) or store.Count(run.run_id, run.lines, 0, run.masking_state, run.paced_until)
             try:
@@ -93,7 +93,7 @@ def _masked(lines: list[OutputLine], count: store.Count) -> tuple[list[StoredLin
                 "stream": line.stream,
                 # What no text is stays as it was sent, unless there is a secret in it.
                 "text": line.text if line.encoding is not None and after.text == before.text else after.text,
-                "at": rfc3339(runs.moment_of(line.at, "lines.at")),
+                "at": rfc3339(rules.moment_of(line.at, "lines.at")),
                 "partial": line.partial,
                 "encoding": line.encoding if after.text == before.text else None,
             }

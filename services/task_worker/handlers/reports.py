@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from services.task_worker import runs, tasks
+from services.task_worker import tasks
 from services.task_worker.endings import settle
 from services.task_worker.extraction import mask
+from services.task_worker.runs import rules
 from services.task_worker.store import agents, changes, queues, reports
 from services.task_worker.store import runs as run_store
 from services.task_worker.store.reports import Report
@@ -121,7 +122,7 @@ async def _with_masked_result(tx: Transaction, report: Report) -> Report:
     if report.output_data is None or '"run_id"' not in report.output_data:
         return report
     given = JsonText(report.output_data.encode())
-    masked = runs.masked_json(given)
+    masked = rules.masked_json(given)
     if masked is None or masked == given:
         return report
     value = given.value()

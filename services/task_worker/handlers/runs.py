@@ -1,7 +1,7 @@
 """agent_report and lose_silent_runs: what becomes of runs."""
 
-from services.task_worker import runs
 from services.task_worker.handlers.controls import LAST_LINES, topic_of
+from services.task_worker.runs import rules
 from services.task_worker.store import controls, output
 from services.task_worker.store import runs as store
 from shared.bus.commit import OPEN
@@ -26,7 +26,7 @@ async def agent_report(tx: Transaction, command: Command) -> Reply:
         return await _begin(tx, command)
     run, at = locked
     is_back = run.state == "lost"
-    reported = runs.report(
+    reported = rules.report(
         run,
         data,
         command.sender_agent_id,
@@ -34,7 +34,7 @@ async def agent_report(tx: Transaction, command: Command) -> Reply:
         before_loss=await store.last_state_was(tx, run.run_id) if is_back else None,
         task=await store.find_task(tx, run.task_id) if is_back and run.task_id else None,
     )
-    events = [*runs.activities(reported.run, data.activities), *reported.events]
+    events = [*rules.activities(reported.run, data.activities), *reported.events]
     wakes = []
     if data.control_id is not None:
         answered = await _answer(tx, reported.run, data)
@@ -43,7 +43,7 @@ async def agent_report(tx: Transaction, command: Command) -> Reply:
     await store.save_run(tx, reported.run)
     if reported.transition is not None:
         await store.add_state(tx, run.run_id, reported.transition)
-    if reported.run.state in runs.ENDS:
+    if reported.run.state in rules.ENDS:
         await store.end_extraction(tx, run.run_id)
     return Reply({"run": reported.run}, events, wakes=wakes)
 
@@ -51,8 +51,8 @@ async def agent_report(tx: Transaction, command: Command) -> Reply:
 async def _begin(tx: Transaction, command: Command) -> Reply:
     data: AgentReport = command.data
     now = await controls.now(tx)
-    reported = runs.begin(data, command.sender_agent_id, now)
-    activities = runs.activities(reported.run, data.activities)
+    reported = rules.begin(data, command.sender_agent_id, now)
+    activities = rules.activities(reported.run, data.activities)
     status = await store.session_status(tx, reported.run.session_id)
     if status is None:
         raise SessionMissing(not_found("session", reported.run.session_id))
@@ -72,11 +72,11 @@ async def _answer(tx: Transaction, run: Run, data: AgentReport) -> list[Event]:
         raise not_found("control", data.control_id)
     if asked.answered is not None:
         return []
-    result, error = runs.masked_answer(data)
-    if runs.tells_lines(result):
-        result = runs.with_lines(result, await output.last_lines(tx, run.run_id, LAST_LINES))
+    result, error = rules.masked_answer(data)
+    if rules.tells_lines(result):
+        result = rules.with_lines(result, await output.last_lines(tx, run.run_id, LAST_LINES))
     answered = await controls.answer(tx, data.control_id, result, error)
-    return [AgentControlAnswered(**runs.about(run), control=answered)]
+    return [AgentControlAnswered(**rules.about(run), control=answered)]
 
 
 async def lose_silent_runs(tx: Transaction, command: Command) -> Reply:
@@ -87,7 +87,7 @@ async def lose_silent_runs(tx: Transaction, command: Command) -> Reply:
     await lock_sessions(tx, sorted({session_id for _, session_id in found}))
     events: list[Event] = []
     for run, at in await store.lock_silent(tx, [run_id for run_id, _ in found]):
-        reported = runs.lose(run, at)
+        reported = rules.lose(run, at)
         await store.save_run(tx, reported.run)
         assert reported.transition is not None
         await store.add_state(tx, run.run_id, reported.transition)

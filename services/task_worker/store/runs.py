@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
-from services.task_worker.runs import SILENT_SECONDS, TaskNow
+from services.task_worker.runs.rules import SILENT_SECONDS, TaskNow
 from services.task_worker.store.rows import json_rows, run
 from shared.database import Transaction
 from shared.messages import JsonText, rfc3339

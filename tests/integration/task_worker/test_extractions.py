@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from services.task_worker.extracting import Extracting
 from services.task_worker.extraction import Extractor, Finding
-from services.task_worker.output_retention import forget_old
+from services.task_worker.runs.extracting import Extracting
+from services.task_worker.runs.retention import forget_old
 from services.task_worker.store import extractions as store
 from services.task_worker.store import output
 from services.task_worker.store.rows import run

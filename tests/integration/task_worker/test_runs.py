@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.task_worker import pacing
+from services.task_worker.runs import pacing
 from services.task_worker.store import output
 from shared.messages import new_id
 from tests.integration.task_worker.conftest import TaskWorker

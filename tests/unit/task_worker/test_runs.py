@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from services.task_worker import pacing, runs
-from services.task_worker.runs import TRANSITIONS, TaskNow
+from services.task_worker.runs import pacing, rules
+from services.task_worker.runs.rules import TRANSITIONS, TaskNow
 from shared.errors import Rejected
 from shared.messages import JsonText
 from shared.messages.runs import AgentReport, Run, RunState
@@ -23,14 +23,14 @@ def data(**fields: Any) -> AgentReport:
 
 
 def run_in(state: RunState, **fields: Any) -> Run:
-    run = runs.begin(data(agent_name="codex", session_id="s1", **fields), "runner", AT).run
+    run = rules.begin(data(agent_name="codex", session_id="s1", **fields), "runner", AT).run
     return run.model_copy(update={"state": state})
 
 
 def reported(
     run: Run, task: TaskNow | None = None, before_loss: RunState | None = None, **fields: Any
-) -> runs.Reported:
-    return runs.report(run, data(**fields), "runner", LATER, before_loss=before_loss, task=task)
+) -> rules.Reported:
+    return rules.report(run, data(**fields), "runner", LATER, before_loss=before_loss, task=task)
 
 
 @pytest.mark.parametrize("was", STATES)
@@ -43,7 +43,7 @@ def test_only_the_moves_of_the_table_are_made(was: RunState, state: RunState) ->
         moved = reported(run, state=state, cause="so it was")
         assert moved.transition is not None
         assert (moved.transition.was, moved.run.state) == (was, state)
-        assert moved.run.ended == (None if state in runs.LIVE else "2026-02-10T12:01:00.000000Z")
+        assert moved.run.ended == (None if state in rules.LIVE else "2026-02-10T12:01:00.000000Z")
         assert len(moved.events) == 1
     else:
         with pytest.raises(Rejected) as refused:
@@ -52,9 +52,9 @@ def test_only_the_moves_of_the_table_are_made(was: RunState, state: RunState) ->
 
 
 def test_every_state_has_a_row_and_an_end_has_nothing_after_it() -> None:
-    assert set(TRANSITIONS) == set(STATES) == {*runs.LIVE, *runs.ENDS, "lost"}
-    assert all(not TRANSITIONS[end] for end in runs.ENDS)
-    assert all(TRANSITIONS[state] >= runs.ENDS for state in (*runs.LIVE, "lost"))
+    assert set(TRANSITIONS) == set(STATES) == {*rules.LIVE, *rules.ENDS, "lost"}
+    assert all(not TRANSITIONS[end] for end in rules.ENDS)
+    assert all(TRANSITIONS[state] >= rules.ENDS for state in (*rules.LIVE, "lost"))
 
 
 def test_a_run_is_named_by_its_agent_and_the_time() -> None:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.task_worker import findings
 from services.task_worker.extraction import Extractor, Finding, Line
 from services.task_worker.handlers.findings import record_extractions
 from services.task_worker.handlers.output import text_of
+from services.task_worker.runs import findings
 from services.task_worker.store import extractions as store
 from services.task_worker.store import output
 from shared.bus.local import LocalCommands

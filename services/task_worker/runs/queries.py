@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.task_worker import runs
-from services.task_worker.runs import moment_of
+from services.task_worker.runs import rules
+from services.task_worker.runs.rules import moment_of
 from services.task_worker.store import controls, extractions, output, run_reading, sessions
 from services.task_worker.store import runs as store
 from services.task_worker.store.searching import Wanted
@@ -113,7 +113,7 @@ async def agent_stats(tx: Transaction, command: Command) -> dict[str, Any]:
     since = _moment(data.since, "since") or until - timedelta(days=FIGURES_DAYS)
     told = await run_reading.figures(tx, data.agent_name, since, until)
     by_state: dict[str, int] = told["by_state"]
-    over = sum(by_state.get(state, 0) for state in (*runs.ENDS, "lost"))
+    over = sum(by_state.get(state, 0) for state in (*rules.ENDS, "lost"))
     rate = by_state.get("completed", 0) / over if over else None
     stats = AgentFigures.trusted(
         {
@@ -151,7 +151,7 @@ async def query_sessions(tx: Transaction, command: Command) -> dict[str, Any]:
 async def _find(tx: Transaction, run_id: str, session_id: str | None) -> Run:
     run = await store.find_run(tx, run_id)
     if run is None or session_id not in (None, run.session_id):
-        raise runs.unknown_run(run_id)
+        raise rules.unknown_run(run_id)
     return run
 
 
