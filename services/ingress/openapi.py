@@ -26,6 +26,7 @@ from shared import __version__
 from shared.messages import COMMANDS, CommandSpec, encode
 
 _SUMMARY_LENGTH = 300
+_NAME = r"^[^\x00-\x1f\x7f]+$"
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _WAITING: list[dict[str, Any]] = [
     {
@@ -247,9 +248,10 @@ def _claude_hook() -> dict[str, Any]:
                         "type": "object",
                         "required": ["session_id", "hook_event_name"],
                         "properties": {
-                            "session_id": {"type": "string", "minLength": 1, "maxLength": 255},
-                            "hook_event_name": {"type": "string", "minLength": 1, "maxLength": 100},
-                            "tool_use_id": {"type": "string"},
+                            "session_id": {"type": "string", "maxLength": 255, "pattern": _NAME},
+                            "hook_event_name": {"type": "string", "maxLength": 100, "pattern": _NAME},
+                            # Whatever else it has is taken as it is.
+                            "tool_use_id": {"description": "tells which response belongs to which action"},
                         },
                     },
                     "example": {"session_id": "demo", "hook_event_name": "Stop", "cwd": "/home/ada/shop"},
