@@ -134,5 +134,5 @@ def _is_ours(hook: Any) -> bool:
     if not isinstance(hook, dict):
         return False
     if hook.get("type") == "http":
-        return urlsplit(str(hook.get("url"))).path == PATH
+        return urlsplit(str(hook.get("url"))).path.endswith(PATH)
     return _MARK in str(hook.get("command"))

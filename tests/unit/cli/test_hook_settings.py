@@ -39,7 +39,7 @@ def test_the_key_is_named_and_never_there() -> None:
 def test_what_was_there_stays_and_what_we_put_there_is_replaced() -> None:
     mine = {"matcher": "Bash", "hooks": [{"type": "command", "command": "./check.sh"}]}
     settings = {"model": "x", "hooks": {"PreToolUse": [mine], "Else": [mine]}}
-    once = merged(settings, hooks_section("http://127.0.0.1:9"))
+    once = merged(settings, hooks_section("https://switchyard.example/below"))
     twice = merged(once, SECTION)
     assert twice == merged(settings, SECTION) == merged(twice, SECTION)
     assert twice["hooks"]["PreToolUse"] == [mine, *SECTION["PreToolUse"]]
