@@ -86,10 +86,12 @@ async def lose_silent_runs(tx: Transaction, command: Command) -> Reply:
         return Reply({"lost": 0})
     await lock_sessions(tx, sorted({session_id for _, session_id in found}))
     events: list[Event] = []
-    for run, at in await store.lock_silent(tx, [run_id for run_id, _ in found]):
+    lost = await store.lock_silent(tx, [run_id for run_id, _ in found])
+    for run, at in lost:
         reported = rules.lose(run, at)
         await store.save_run(tx, reported.run)
         assert reported.transition is not None
         await store.add_state(tx, run.run_id, reported.transition)
         events += reported.events
+    await store.end_extractions_later(tx, [run.run_id for run, _ in lost])
     return Reply({"lost": len(events)}, events)

@@ -18,6 +18,8 @@ from shared.messages.task import TaskStatus
 
 # A runner reports every 10 s; a run that is silent for so long is lost.
 SILENT_SECONDS = 30
+# Of a run whose runner was not heard of for so long no more lines are awaited.
+GONE_SECONDS = 3600
 MAX_ACTIVITIES = 50
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 FOUND_AGAIN = "found again"

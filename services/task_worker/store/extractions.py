@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
+from services.task_worker.runs.rules import GONE_SECONDS
 from services.task_worker.store.rows import json_rows, run
 from services.task_worker.store.searching import Searched, Wanted, search
 from shared.database import Transaction
@@ -17,12 +18,13 @@ WAIT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 
 # A run with enough lines to look through, or some that have waited, or one that has ended; taken for a while. Those
-# that have waited longest first; by extraction_states_waiting, all of it: as many as bring output just now. Nothing
-# more comes of one that has ended once all its lines are here, or when its runner does not say how many there are.
+# that have waited longest first; by extraction_states_waiting: as many as bring output just now. Nothing more comes of
+# one that has ended once all its lines are here, or when its runner does not say how many there are; and of a lost one
+# whose runner stays away, whose `since` is the moment when that is so.
 _TAKE: LiteralString = """
     with due as (
         select x.run_id from extraction_states as x join agent_runs as r on r.run_id = x.run_id
-        where x.since is not null and (x.lease is null or x.lease < statement_timestamp())
+        where x.since <= statement_timestamp() and (x.lease is null or x.lease < statement_timestamp())
             and (
                 %(all)s or x.since <= statement_timestamp() - make_interval(secs => %(wait)s)
                 or r.lines - x.extracted >= %(lines)s
@@ -35,6 +37,7 @@ _TAKE: LiteralString = """
     where x.run_id = due.run_id and r.run_id = x.run_id
     returning x.run_id, r.session_id, r.agent_name, r.task_id, r.lines, x.extracted, x.state,
         r.ended is not null and (r.lines >= r.lines_given or r.heard < now() - make_interval(secs => %(wait)s))
+        or r.state = 'lost' and r.heard <= statement_timestamp() - make_interval(secs => %(gone)s)
 """
 
 # Lines that are just being kept are waited for: who keeps them may rely on it that they are seen. By the primary key.
@@ -44,7 +47,10 @@ _LOCK_RUN: LiteralString = "select from agent_runs where run_id = %s for no key 
 _ADVANCE: LiteralString = """
     update extraction_states as x set
         extracted = %(last_line)s, state = %(state)s::json, lease = null,
-        since = case when r.lines > %(last_line)s or (r.ended is not null and not %(is_finished)s) then now() end
+        since = case
+            when r.lines > %(last_line)s or (r.ended is not null and not %(is_finished)s) then now()
+            when r.state = 'lost' and not %(is_finished)s then r.heard + make_interval(secs => %(gone)s)
+        end
     from agent_runs as r
     where x.run_id = %(run_id)s and r.run_id = x.run_id and x.extracted = %(after_line)s
     returning x.run_id
@@ -127,7 +133,9 @@ async def take_run(tx: Transaction, *, everything: bool = False) -> Taken | None
 
     `everything`: also one with few lines that have not waited yet.
     """
-    rows = await run(tx, _TAKE, all=everything, wait=WAIT_SECONDS, lines=BATCH_LINES, lease=LEASE_SECONDS)
+    rows = await run(
+        tx, _TAKE, all=everything, wait=WAIT_SECONDS, lines=BATCH_LINES, lease=LEASE_SECONDS, gone=float(GONE_SECONDS)
+    )
     return Taken(*rows[0]) if rows else None
 
 
@@ -138,7 +146,7 @@ async def advance(
     await run(tx, _LOCK_RUN, run_id)
     rows = await run(
         tx, _ADVANCE, run_id=run_id, after_line=after_line, last_line=last_line, state=encode(state).decode(),
-        is_finished=is_finished,
+        is_finished=is_finished, gone=float(GONE_SECONDS),
     )  # fmt: skip
     return bool(rows)
 

@@ -41,7 +41,7 @@ _COUNT: LiteralString = """
 # Runs with something to be looked through, and those where that is a prompt, so that it can't wait; by the primary key.
 _MARK: LiteralString = """
     update extraction_states set since = now()
-    where run_id = any (array(select json_array_elements_text(%s))) and since is null
+    where run_id = any (array(select json_array_elements_text(%s))) and (since is null or since > now())
 """
 _MARK_URGENT: LiteralString = """
     update extraction_states set since = now() - interval '1 minute'

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 
-from services.task_worker.runs.rules import SILENT_SECONDS, TaskNow
+from services.task_worker.runs.rules import GONE_SECONDS, SILENT_SECONDS, TaskNow
 from services.task_worker.store.rows import json_rows, run
 from shared.database import Transaction
 from shared.messages import JsonText, rfc3339
@@ -79,7 +79,14 @@ _LAST_WAS: LiteralString = "select was from agent_run_states where run_id = %s o
 
 # A run that has ended has something to be looked through to the last; by the primary key.
 _END_EXTRACTION: LiteralString = """
-    update extraction_states set since = coalesce(since, now()) where run_id = %s
+    update extraction_states set since = least(since, now()) where run_id = %s
+"""
+
+# A lost run is looked through to the last when its runner stays away; by the primary key, under the locks of the runs.
+_END_EXTRACTIONS_LATER: LiteralString = """
+    update extraction_states as x set since = least(x.since, r.heard + make_interval(secs => %s))
+    from agent_runs as r
+    where x.run_id = any (array(select json_array_elements_text(%s))) and r.run_id = x.run_id
 """
 
 # A task as far as its run has to know; by the primary key.
@@ -170,6 +177,11 @@ async def last_state_was(tx: Transaction, run_id: str) -> Any:
 async def end_extraction(tx: Transaction, run_id: str) -> None:
     """Let the lines of a run that has ended be looked through to the last."""
     await run(tx, _END_EXTRACTION, run_id)
+
+
+async def end_extractions_later(tx: Transaction, run_ids: Sequence[str]) -> None:
+    """Let the lines of lost runs be looked through to the last, unless their runners come back in time."""
+    await run(tx, _END_EXTRACTIONS_LATER, float(GONE_SECONDS), json_rows(list(run_ids)))
 
 
 async def find_task(tx: Transaction, task_id: str) -> TaskNow | None:

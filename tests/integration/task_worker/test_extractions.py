@@ -163,6 +163,37 @@ def test_what_was_still_open_is_found_when_the_run_has_ended(worker):
     assert worker.sql("select count(*) from extraction_states where since is not null") == [(0,)]
 
 
+def test_what_was_still_open_is_found_when_the_runner_of_a_lost_run_stays_away(worker):
+    runner, back = Runner(worker), Runner(worker)
+    for each in (runner, back):
+        each.output(1, *CODE[:-1])
+        be_silent(each.run_id, "31 seconds", worker)
+    worker.look()
+    worker.send("lose_silent_runs")
+    # Its runner may come back: then it goes on where it was, and nothing is cut in two.
+    assert worker.look() == [] and worker.found() == []
+    assert back.report()["state"] == "running"
+    back.output(4, "x = 2", "```")
+    worker.look()
+    assert [each["data"]["closed"] for each in worker.found(run_id=back.run_id)] == [True]
+
+    be_silent(runner.run_id, "61 minutes", worker)
+    worker.sql("update extraction_states set since = since - interval '1 hour'")
+    worker.look(everything=False)
+    found = worker.found(run_id=runner.run_id)
+    assert [(each["type"], each["data"]["closed"]) for each in found] == [("code_block", False)]
+    assert worker.sql("select count(*) from extraction_states where since is not null") == [(0,)]
+    # Later than that it may still come back, and what it writes from there on is looked through.
+    runner.report(state="running")
+    runner.output(4, "Error: late", "x")
+    worker.look()
+    assert [each["type"] for each in worker.found(run_id=runner.run_id)] == ["code_block", "error"]
+
+
+def be_silent(run_id: str, since: str, worker: Search) -> None:
+    worker.sql(f"update agent_runs set heard = now() - interval '{since}' where run_id = '{run_id}'")
+
+
 def test_two_workers_that_take_the_same_lines_find_each_thing_once(worker):
     runner = Runner(worker)
     runner.output(1, "Error: one", "x")

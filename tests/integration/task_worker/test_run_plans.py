@@ -147,7 +147,7 @@ def test_what_is_forgotten_is_found_by_an_index(many, statement, index):
 def test_the_next_run_to_look_through_is_found_by_an_index(many):
     async def explain() -> str:
         async with many.database.transaction() as tx:
-            values = {"all": False, "wait": 5.0, "lines": 100, "lease": 30.0}
+            values = {"all": False, "wait": 5.0, "lines": 100, "lease": 30.0, "gone": 3600.0}
             return "\n".join(row[0] for row in await run(tx, "explain (costs off) " + extractions._TAKE, **values))
 
     plan = many.run(explain())
