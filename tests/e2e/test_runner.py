@@ -1,9 +1,11 @@
 """Agents on a machine of their own: real processes under a runner that knows the gateway's URL and a token, no more."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from typing import Any
 import pytest
 
 from cli.local.stack import Stack
+from switchyard_client import Connection
+from switchyard_client.agents.options import Options
+from switchyard_client.agents.runner import Runner
 from tests.e2e.conftest import Doors
 from tests.e2e.proxy import proxy_to
-from tests.e2e.runners import agent, control, ended, lines_of, marked, run_of, runner
+from tests.e2e.runners import RunnerProcess, agent, control, ended, lines_of, marked, run_of, runner
 from tests.waiting import eventually
 
 PYTHON = sys.executable
@@ -268,6 +273,86 @@ def test_a_runner_that_is_told_to_stop_gives_back_what_it_cannot_finish(doors: D
         assert one.wait() == 0 and not _alive(run["pid"])
     task = task_in(doors, task_id, "pending")
     assert task["error_message"] == "the runner was told to stop"
+
+
+@pytest.mark.parametrize("cut", [None, "broken", "silent"])
+def test_an_idle_runner_that_is_told_to_stop_ends_at_once(doors: Doors, stack: Stack, cut: str | None) -> None:
+    name = agent(doors)
+    with proxy_to(int(stack.environment.get("SWITCHYARD_GATEWAY_PORT"))) as network:
+        url = f"ws://127.0.0.1:{network.port}/ws"
+        with runner(doors, name, "-c", "2", "--", "true", url=url) as one:
+            # It has done one task and waits for the next.
+            task_in(doors, delegated(doors, name), "completed")
+            if cut:
+                network.cut(broken=cut == "broken")
+            if cut == "broken":
+                eventually(lambda: "trying again" in one.said())
+            one.process.send_signal(signal.SIGTERM)
+            assert one.wait(4) == 0
+
+
+def test_a_task_that_is_claimed_in_the_moment_of_the_stop_is_given_back(doors: Doors) -> None:
+    name = agent(doors)
+    task_id = delegated(doors, name)
+
+    class Stopped(Connection):
+        async def command(self, called: str, *data: Any, **more: Any) -> dict[str, Any]:
+            answer = await super().command(called, *data, **more)
+            if called == "claim_task":
+                one.stop()
+            return answer
+
+    async def story() -> None:
+        nonlocal one
+        async with Stopped(doors.gateway_url, doors.token(permission="active")) as bus:
+            one = Runner(bus, Options(name, ["true"]))
+            await asyncio.wait_for(one.work(), 10)
+
+    one: Any = None
+    asyncio.run(story())
+    task = task_in(doors, task_id, "pending")
+    assert (task["attempt"], task["error_message"]) == (1, "the runner was told to stop")
+    assert doors.command("list_runs", agent_name=name)["runs"] == []
+
+
+def test_what_a_runner_can_not_tell_when_it_is_told_to_stop_is_said_in_its_log(
+    doors: Doors, stack: Stack, tmp_path: Path
+) -> None:
+    of_task, of_once, twice = agent(doors), agent(doors), agent(doors)
+    task_id = delegated(doors, of_task)
+    until_told = f"echo begun; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo last"
+    with proxy_to(int(stack.environment.get("SWITCHYARD_GATEWAY_PORT"))) as network, ExitStack() as ending:
+
+        def begun(name: str, *words: str) -> tuple[RunnerProcess, dict[str, Any]]:
+            url = f"ws://127.0.0.1:{network.port}/ws"
+            started = ending.enter_context(runner(doors, name, *words, url=url))
+            run = run_of(doors, name, "running")
+            eventually(lambda: texts(lines_of(doors, run["run_id"])) == ["begun"])
+            return started, run
+
+        busy, its_run = begun(of_task, "--grace", "0.2", "-c", "2", "--", "sh", "-c", "echo begun; sleep 300")
+        done, single = begun(of_once, "--once", "--grace", "0.5", "--", "sh", "-c", until_told)
+        stubborn, third = begun(twice, "--once", "--", "sh", "-c", "trap '' TERM; echo begun; sleep 300")
+        network.cut(broken=True)
+        (tmp_path / "go").touch()
+        eventually(lambda: not _alive(single["pid"]), because="it ends while the gateway is away")
+        for one in (busy, done, stubborn):
+            eventually(lambda one=one: "trying again" in one.said())  # type: ignore[misc]
+            one.process.send_signal(signal.SIGTERM)
+        assert busy.wait(8) == 3 and not _alive(its_run["pid"])
+        said = busy.said()
+        assert f"run {its_run['run_id']}: its end (killed: the runner was told to stop) could not be told" in said
+        assert "it will be lost, and the task's lease lapses within 60 s" in said
+        assert done.wait(8) == 3
+        said = done.said()
+        assert f"run {single['run_id']}: 1 of its 2 lines and its end (completed) could not be told" in said
+        assert "it will be lost, and its session stays open" in said
+        # A second time, nothing is waited for.
+        eventually(lambda: "stopping: 1 in hand" in stubborn.said())
+        stubborn.process.send_signal(signal.SIGINT)
+        assert stubborn.wait(3) == 130
+        eventually(lambda: not _alive(third["pid"]), because="the warden ends its process")
+    assert task_in(doors, task_id, "running")["attempt"] == 1
 
 
 def test_tasks_are_done_side_by_side_each_in_a_folder_of_its_own(doors: Doors, tmp_path: Any) -> None:

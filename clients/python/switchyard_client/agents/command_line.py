@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from switchyard_client.agents.options import GRACE_SECONDS, SPOOL_BYTES, Options
 from switchyard_client.agents.recipes import RECIPES
@@ -37,7 +38,8 @@ Example: switchyard agent run reviewer -- ./review.sh
          switchyard agent run nightly --once -- make test
          switchyard agent run repl --once --pty -- python3
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not let in, 4 not found; with --once that of the command.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not let in, or told to stop while the gateway was away and
+something could not be told, 4 not found; with --once else that of the command.
 """
 
 
@@ -128,11 +130,13 @@ def run(
     # Each task that comes would be spent on it.
     if options.repository and (fault := asyncio.run(repository_fault(options.repository))):
         found.error(f"argument --git-worktree: {fault}")
+    url = given.url or settings.get("SWITCHYARD_GATEWAY_URL") or GATEWAY_URL
+    if fault := _url_fault(url):
+        found.error(f"{'argument --url' if given.url else 'SWITCHYARD_GATEWAY_URL'}: {fault}")
     source = token_source(given.name, settings, given.token_file)
     if source is None:
         found.error("no token: set SWITCHYARD_TOKEN, SWITCHYARD_TOKEN_FILE or SWITCHYARD_API_KEY (--help says how)")
     logging.basicConfig(level=logging.WARNING, format="switchyard: %(message)s", stream=sys.stderr)
-    url = given.url or settings.get("SWITCHYARD_GATEWAY_URL") or GATEWAY_URL
     try:
         return asyncio.run(_run(Connection(url, source), options, once=given.once))
     except CommandRefused as refused:
@@ -172,17 +176,29 @@ async def _run(bus: Connection, options: Options, *, once: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     try:
-        async with bus:
-            _say(f"connected to {bus.url} as {bus.hello.get('agent_id')}")
-            if not once:
-                await runner.work()
-                return 0
-            ending = await runner.once()
-            _say(ending.told)
-            return min(255, ending.exit_code if ending.exit_code is not None else 1)
+        if not once:
+            await runner.work()
+            return 0
+        ending = await runner.once()
+        _say(ending.told)
+        return min(255, ending.exit_code if ending.exit_code is not None else 1)
     finally:
+        await bus.close()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+def _url_fault(url: str) -> str | None:
+    """Why this can't be the URL of a gateway; it is not shown, as it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("ws", "wss"):
+            return None if parts.hostname and parts.port != 0 else "it names no host"
+    except ValueError as error:
+        return str(error)
+    other = "wss" if parts.scheme == "https" else "ws"
+    begins = f"not with {parts.scheme}://" if "://" in url else "this names no scheme"
+    return f"a gateway's URL begins with ws:// or wss://, {begins}: write {other}://HOST:PORT/ws"
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -72,6 +72,10 @@ class Run:
         self._prompt = b""
         # Why it is being ended by us, and what to say of it.
         self._why: tuple[str, str] | None = None
+        # Whether the server knows of the run, how its process has ended, and whether the server knows that as well.
+        self.is_begun = False
+        self.ending: Ending | None = None
+        self._is_told = False
         self._endings: set[asyncio.Task[None]] = set()
         self._controls = Controls(self)
 
@@ -80,18 +84,28 @@ class Run:
         """How many lines it has written, and was sent."""
         return self.output.lines
 
+    @property
+    def untold(self) -> str | None:
+        """What of it has not reached the server, in words; None when all of it has."""
+        if self._is_told:
+            return None
+        end = f"its end ({self.ending.told})" if self.ending else "its end"
+        return f"{len(self._outbox)} of its {self.lines} lines and {end}" if len(self._outbox) else end
+
     async def carry_out(self) -> Ending:
         """Run it to its end, and until all of it has been reported. Raises `CommandRefused` if there can be no run."""
         await self.reports.begin()
+        self.is_begun = True
         telling = {asyncio.create_task(self.reports.run()), asyncio.create_task(self.output.run())}
         for each in telling:
             each.add_done_callback(self._cannot_tell)
         try:
-            ending = await self._live()
+            ending = self.ending = await self._live()
             if not ending.given_away:
                 await _unless_ended(self.output.sent(), telling)
             self._say_end(ending)
             await _unless_ended(self.reports.told(), telling)
+            self._is_told = True
             return ending
         finally:
             for each in telling:

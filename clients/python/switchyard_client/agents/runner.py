@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from switchyard_client.agents.endings import Ending
@@ -18,6 +18,7 @@ from switchyard_client.agents.options import Options
 from switchyard_client.agents.process import CannotStart, Plan
 from switchyard_client.agents.reports import Facts, label
 from switchyard_client.agents.run import Run
+from switchyard_client.agents.stopping import TOLD_TO_STOP, InHand, LeftUntold, Stopping
 from switchyard_client.agents.surroundings import environment, make_folders, remove_folders
 from switchyard_client.agents.tasks import TaskQueue
 from switchyard_client.agents.warden import Warden
@@ -30,6 +31,7 @@ _WELL_AFTER = 30.0
 log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Runner:
@@ -43,7 +45,8 @@ class Runner:
         self._tasks = TaskQueue(bus, self._options)
         self._runner_id = str(uuid4())
         self._runs: dict[str, Run] = {}
-        self._stopping = asyncio.Event()
+        self._stopping = Stopping(bus, options.grace_s, say)
+        self._in_hand: dict[asyncio.Task[Any], InHand] = {}
         self._background: set[asyncio.Task[Any]] = set()
 
     def stop(self) -> None:
@@ -51,36 +54,45 @@ class Runner:
         self._stopping.set()
 
     async def work(self) -> None:
-        """Do tasks until told to stop, or as many as were asked for. Raises `CommandRefused`, `ConnectionRefused`."""
+        """Do tasks until told to stop, or as many as were asked for.
+
+        Raises `CommandRefused`, `ConnectionRefused`; `LeftUntold` when told to stop while the gateway was away.
+        """
         async with self._ready():
             hands = asyncio.Semaphore(self._options.concurrency)
-            tasks: set[asyncio.Task[None]] = set()
             left = self._options.count
             while not self._stopping.is_set() and left != 0:
-                await self._or_stop(hands.acquire())
+                await self._stopping.unless_set(hands.acquire())
                 if self._stopping.is_set():
                     break
                 hands.release()
-                free = self._options.concurrency - len(tasks)
-                for task in await self._tasks.claim(free if left is None else min(free, left)):
+                free = self._options.concurrency - len(self._in_hand)
+                claiming = self._tasks.claim(free if left is None else min(free, left))
+                claimed = await self._stopping.unless_set(claiming) or []
+                if self._stopping.is_set():
+                    await self._tasks.give_back(claimed, TOLD_TO_STOP)
+                    break
+                for task in claimed:
                     left = left if left is None else left - 1
                     await hands.acquire()
-                    doing = asyncio.create_task(self._do(task))
-                    tasks.add(doing)
-                    doing.add_done_callback(tasks.discard)
-                    doing.add_done_callback(lambda _: hands.release())
-            await self._finish(tasks)
+                    hand = InHand(task["task_id"])
+                    self._take(self._do(task, hand), hand).add_done_callback(lambda _: hands.release())
+            await self._stopping.finish(self._in_hand)
 
     async def once(self) -> Ending:
-        """Run the command by itself, as a session of its own, and again as the restart policy has it."""
+        """Run the command by itself, as a session of its own, and again as the restart policy has it.
+
+        Raises `CommandRefused`, `ConnectionRefused`; `LeftUntold` when told to stop while the gateway was away.
+        """
         async with self._ready():
             pause = _RESTART_PAUSE
+            if self._stopping.is_set():
+                raise LeftUntold(f"told to stop before the gateway at {self._bus.url} let it in: no run was begun")
             while True:
                 began = time.monotonic()
-                doing = asyncio.create_task(self._single())
-                await self._or_stop(asyncio.wait({doing}))
-                if not doing.done():
-                    await self._finish({doing})
+                hand = InHand()
+                doing = self._take(self._single(hand), hand)
+                await self._stopping.finish({doing: hand})
                 ending = await doing
                 again = self._options.restart == "always" or (
                     self._options.restart == "on-failure" and ending.state == "failed"
@@ -89,7 +101,7 @@ class Runner:
                     return ending
                 pause = _RESTART_PAUSE if time.monotonic() - began > _WELL_AFTER else pause
                 self._say(f"it is {ending.state}; starting it again in {pause:g} s")
-                await self._or_stop(asyncio.sleep(pause))
+                await self._stopping.unless_set(asyncio.sleep(pause))
                 pause = min(pause * 2, _LONGEST_RESTART_PAUSE)
                 if self._stopping.is_set():
                     return ending
@@ -101,12 +113,9 @@ class Runner:
         warden = Warden(self._runner_id)
         listening: asyncio.Task[None] | None = None
         try:
-            await self._bus.open()
-            await self._bus.subscribe(f"agent.{_topic_word(self._options.agent_name)}.control")
-            # A token for certain topics may not hear this; then the next heartbeat tells.
-            with contextlib.suppress(CommandRefused):
-                await self._bus.subscribe("task.*.cancelled")
-            listening = asyncio.create_task(self._listen())
+            await self._stopping.unless_set(self._tune_in())
+            if not self._stopping.is_set():
+                listening = asyncio.create_task(self._listen())
             yield
         finally:
             rest = [*self._background, *([listening] if listening else [])]
@@ -114,6 +123,14 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
             await asyncio.to_thread(warden.dismiss)
+
+    async def _tune_in(self) -> None:
+        await self._bus.open()
+        self._say(f"connected to {self._bus.url} as {self._bus.hello.get('agent_id')}")
+        await self._bus.subscribe(f"agent.{_topic_word(self._options.agent_name)}.control")
+        # A token for certain topics may not hear this; then the next heartbeat tells.
+        with contextlib.suppress(CommandRefused):
+            await self._bus.subscribe("task.*.cancelled")
 
     async def _listen(self) -> None:
         async for event in self._bus.events():
@@ -125,25 +142,11 @@ class Runner:
                     if run.facts.task_id == event["task"]["task_id"]:
                         run.end_soon("given_away", "its task was cancelled", 5.0)
 
-    async def _finish(self, tasks: set[asyncio.Task[Any]]) -> None:
-        """Wait for what is in hand, if we are to stop not for ever."""
-        if tasks and not self._stopping.is_set():
-            await self._or_stop(asyncio.wait(set(tasks)))
-        if not tasks:
-            return
-        self._say(f"stopping: {len(tasks)} in hand may take {self._options.grace_s:g} s to end")
-        await asyncio.wait(set(tasks), timeout=self._options.grace_s)
-        for run in self._runs.values():
-            run.end_soon("stopped", "the runner was told to stop", 5.0)
-        if tasks:
-            await asyncio.wait(set(tasks), timeout=20)
-
-    async def _or_stop(self, waiting: Coroutine[Any, Any, Any]) -> None:
-        """Wait for something, or until we are to stop."""
-        task, stopping = asyncio.create_task(waiting), asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for each in (task, stopping):
-            each.cancel()
+    def _take(self, work: Coroutine[Any, Any, T], hand: InHand) -> asyncio.Task[T]:
+        doing = asyncio.create_task(work)
+        self._in_hand[doing] = hand
+        doing.add_done_callback(self._in_hand.pop)
+        return doing
 
     def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
@@ -152,12 +155,12 @@ class Runner:
 
     # What follows is about one run.
 
-    async def _single(self) -> Ending:
+    async def _single(self, hand: InHand) -> Ending:
         run_id = str(uuid4())
         name = _name(self._options.agent_name)
         session = {"session_id": run_id, "title": self._options.title or name}
         await self._bus.command("create_session", session)
-        ending = await self._run(run_id, name, run_id, None, lambda run: None)
+        ending = await self._run(run_id, name, run_id, None, hand)
         command, more = ("complete_session", {}) if ending.state == "completed" else ("fail_session", {})
         if command == "fail_session":
             # Not its error: that may hold what it wrote, and only where its run is kept secrets are masked.
@@ -165,17 +168,17 @@ class Runner:
         await self._tasks.settle(command, {"session_id": run_id, **more})
         return ending
 
-    async def _do(self, task: dict[str, Any]) -> None:
+    async def _do(self, task: dict[str, Any], hand: InHand) -> None:
         """Do one task, to the report of what came of it."""
         try:
-            await self._attempt(task)
+            await self._attempt(task, hand)
         except SwitchyardError as error:
             log.error("task %s could not be done: %s", task["task_id"], error)
         except Exception:
             # The others in hand go on; this one's lease lapses.
             log.exception("task %s could not be done", task["task_id"])
 
-    async def _attempt(self, task: dict[str, Any]) -> None:
+    async def _attempt(self, task: dict[str, Any], hand: InHand) -> None:
         lease = {name: task[name] for name in ("task_id", "lease_token", "session_id")}
         held_until = task.pop("held_until")
         del task["lease_token"], task["lease_expires"]
@@ -192,7 +195,7 @@ class Runner:
 
         try:
             name = _name(self._options.agent_name)
-            ending = await self._run(str(uuid4()), name, task["session_id"], task, begin, lease)
+            ending = await self._run(str(uuid4()), name, task["session_id"], task, hand, begin, lease)
         finally:
             for each in beat:
                 each.cancel()
@@ -204,7 +207,8 @@ class Runner:
         name: str,
         session_id: str,
         task: dict[str, Any] | None,
-        begin: Callable[[Run], None],
+        hand: InHand,
+        begin: Callable[[Run], None] = lambda run: None,
         lease: dict[str, Any] | None = None,
     ) -> Ending:
         """One run from start to end, and the report on its task if it has one."""
@@ -254,7 +258,7 @@ class Runner:
                 spool_bytes=options.spool_bytes,
                 result_file=folders.result,
             )
-            self._runs[run_id] = run
+            self._runs[run_id] = hand.run = run
             begin(run)
             ending = await run.carry_out()
             lines = run.lines

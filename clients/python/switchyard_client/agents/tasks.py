@@ -12,9 +12,10 @@ from switchyard_client.agents.run import Run
 from switchyard_client.connection import Connection
 from switchyard_client.errors import CommandRefused
 
-# A waiting claim is asked for so long; a runner that stops waits for its answer.
+# A waiting claim is asked for so long. A runner that stops leaves it: a task it is given after that lapses.
 _CLAIM_SECONDS = 5.0
 LEASE_SECONDS = 60.0
+_GIVE_BACK_SECONDS = 2.0
 _BEAT_SECONDS = 15.0
 # Before the lease ends for others, it has ended for us.
 _MARGIN_SECONDS = 2.0
@@ -46,6 +47,16 @@ class TaskQueue:
         for task in claimed:
             task["held_until"] = began + LEASE_SECONDS
         return claimed
+
+    async def give_back(self, tasks: list[dict[str, Any]], why: str) -> None:
+        """Let others try tasks that were claimed and not begun; where that takes too long, their leases lapse."""
+        leases = [{name: task[name] for name in ("task_id", "lease_token", "session_id")} for task in tasks]
+        failing = [self.settle("fail_task", {**lease, "error_message": why, "retry": True}) for lease in leases]
+        try:
+            async with asyncio.timeout(_GIVE_BACK_SECONDS):
+                await asyncio.gather(*failing)
+        except TimeoutError:
+            log.warning("%d tasks could not be given back: their leases lapse within 60 s", len(tasks))
 
     async def keep(self, run: Run, lease: dict[str, Any], held_until: float) -> None:
         """Keep the lease of a run's task; without it, another may be at work on it already: the process is ended."""
