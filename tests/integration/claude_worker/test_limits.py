@@ -123,7 +123,7 @@ def test_a_bot_whose_client_was_closed_for_idleness_remembers_and_so_does_one_of
     rooms.send("set_chat", room_id="r-own", bot_id="brief", idle_minutes=5, keep_days=1)
     rooms.talk("my colour is teal [[say noted]]", "r-own", bot="brief")
     rooms.sql("update chats set last_activity = now() - interval '25 h' where room_id = 'r-own'")
-    assert any(each["room_id"] == "r-own" for each in stats(rooms)["sessions"])
+    eventually(lambda: any(each["room_id"] == "r-own" for each in stats(rooms)["sessions"]), 15)
     assert rooms.send("clean_chats", keep=[{"bot_id": "brief", "days": 30}], days=30)["forgotten"] == 1
     eventually(lambda: stats(rooms)["closed"].get("forgotten"), 15)
     assert rooms.sql("select 1 from turns where room_id = 'r-own'") == []
