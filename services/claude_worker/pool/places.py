@@ -21,6 +21,12 @@ class Place:
     # The bytes it takes; None: not measured yet.
     measured: int | None = None
 
+    def weight(self, typical: int) -> int:
+        """The bytes it counts for: at least as many as others take (`typical`) while it answers, for then it may grow."""
+        if self.measured is None:
+            return typical
+        return max(self.measured, typical) if self.is_busy else self.measured
+
     def status(self, now: float) -> dict[str, Any]:
         """What it is at, by a monotonic clock that shows `now`."""
         return {

@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # The SDK is an extra: without it there is a worker that says
 
 # How often it looks for clients that nobody talks to.
 LOOK_SECONDS = 1.0
-# What a client is taken to need before the first was measured (Claude Code 2.1: 100 MB PSS).
-TYPICAL_BYTES = 100 * 1024 * 1024
+# What a client is taken to need before the first was measured (Claude Code 2.1: 100 MB PSS among many, 190 alone).
+TYPICAL_BYTES = 160 * 1024 * 1024
 log = get_logger()
 
 
@@ -189,7 +189,8 @@ class Pool:
     def weigh(self, measured: Mapping[int, int]) -> None:
         """Take note of how many bytes each process takes; who is idle and too much is closed."""
         for place in self._all():
-            if (pid := place.client.pid) is not None and pid in measured:
+            # One that is only just starting takes less than it will.
+            if (pid := place.client.pid) is not None and pid in measured and not place.is_connecting:
                 place.measured = measured[pid]
         if known := [place.measured for place in self._places.values() if place.measured is not None]:
             self._typical_bytes = sum(known) // len(known)
@@ -266,7 +267,7 @@ class Pool:
         return [*self._places.values(), *self._closing.values()]
 
     def _weight(self, places: Iterable[Place]) -> int:
-        return sum(self._typical_bytes if place.measured is None else place.measured for place in places)
+        return sum(place.weight(self._typical_bytes) for place in places)
 
     def _idle(self) -> list[tuple[Key, Place]]:
         return [(key, place) for key, place in self._places.items() if not place.is_busy]

@@ -120,9 +120,9 @@ def test_nobody_goes_but_as_many_as_are_needed() -> None:
 
 def test_clients_that_are_measured_to_take_too_much_go_and_new_ones_wait_until_there_is_room() -> None:
     async def test() -> None:
-        pool = pool_of(10, max_mb=250)
+        pool = pool_of(10, max_mb=400)
         clients = {name: await pool.lend(key(name), None, None) for name in "ab"}
-        pool.weigh({client.pid: 120 * MB for client in clients.values() if client.pid})
+        pool.weigh({client.pid: 190 * MB for client in clients.values() if client.pid})
         waiting = asyncio.create_task(pool.lend(key("c"), None, None))
         await settled()
         assert not waiting.done() and pool.status()["waiting"] == 1
@@ -131,9 +131,9 @@ def test_clients_that_are_measured_to_take_too_much_go_and_new_ones_wait_until_t
         assert pool.evictions == {"memory": 1} and key("b") not in pool.idle_conversations()
 
         pool.give_back(key("a"))
-        pool.weigh({client.pid: 130 * MB for client in clients.values() if client.pid})
+        pool.weigh({client.pid: 210 * MB for client in clients.values() if client.pid})
         await settled()
-        assert pool.status()["clients"] == 1 and pool.memory_bytes == 130 * MB
+        assert pool.status()["clients"] == 1 and pool.memory_bytes == 210 * MB
         assert pool.evictions == {"memory": 2}
 
     run(test)
