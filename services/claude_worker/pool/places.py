@@ -22,7 +22,7 @@ class Place:
     measured: int | None = None
 
     def weight(self, typical: int) -> int:
-        """The bytes it counts for: at least as many as others take (`typical`) while it answers, for then it may grow."""
+        """The bytes it counts for: while it answers, and may grow, at least what others take (`typical`)."""
         if self.measured is None:
             return typical
         return max(self.measured, typical) if self.is_busy else self.measured
