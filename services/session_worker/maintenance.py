@@ -4,19 +4,17 @@ Every replica may do it at any time: each step takes what it finds undone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, time, timedelta
 
 from services.session_worker import live, mentions, store
-from shared.database import Database, Transaction, is_transient
+from shared.database import Database
+from shared.database.housekeeping import at_intervals, in_batches
 from shared.logs import get_logger
 
 DAYS_BEFORE, DAYS_AHEAD = 1, 14
 PARTITIONS_SECONDS = 3600.0
 EXPIRY_SECONDS = 30.0
-# Few rows a transaction, so that nobody waits for its locks; a pause between, so that it never has the disk to itself.
 BATCH_ROWS = 1_000
-PAUSE_SECONDS = 0.05
 log = get_logger()
 
 
@@ -24,20 +22,17 @@ async def maintain(database: Database, keep_events_days: int, keep_audit_days: i
     """Keep house until cancelled."""
     partitions_due = 0.0
     clock = asyncio.get_running_loop().time
-    while True:
-        try:
-            if clock() >= partitions_due:
-                await keep_partitions(database, keep_events_days, datetime.now(UTC))
-                partitions_due = clock() + PARTITIONS_SECONDS
-            await expire_handled(database)
-            await expire_live(database)
-            await prune_audit(database, datetime.now(UTC) - timedelta(days=keep_audit_days))
-        except Exception as error:
-            if is_transient(error):
-                log.warning("maintenance_waits", reason=str(error).split("\n")[0], retry_s=EXPIRY_SECONDS)
-            else:
-                log.error("maintenance_failed", exc_info=error, retry_s=EXPIRY_SECONDS)
-        await asyncio.sleep(EXPIRY_SECONDS)
+
+    async def keep_house() -> None:
+        nonlocal partitions_due
+        if clock() >= partitions_due:
+            await keep_partitions(database, keep_events_days, datetime.now(UTC))
+            partitions_due = clock() + PARTITIONS_SECONDS
+        await expire_handled(database)
+        await expire_live(database)
+        await prune_audit(database, datetime.now(UTC) - timedelta(days=keep_audit_days))
+
+    await at_intervals(keep_house, EXPIRY_SECONDS)
 
 
 async def keep_partitions(database: Database, keep_events_days: int, now: datetime) -> None:
@@ -59,12 +54,12 @@ async def keep_partitions(database: Database, keep_events_days: int, now: dateti
             await store.partitions.drop(tx, day)
             log.info("partition_dropped", day=day.isoformat())
     stray = datetime.combine(oldest, time.min, UTC)
-    await _in_batches(database, lambda tx: store.partitions.delete_strays(tx, stray, BATCH_ROWS))
+    await in_batches(database, lambda tx, rows: store.partitions.delete_strays(tx, stray, rows), BATCH_ROWS)
 
 
 async def expire_handled(database: Database) -> int:
     """Delete the records of messages past their time; returns how many."""
-    total = await _in_batches(database, lambda tx: store.handled.delete_expired(tx, BATCH_ROWS))
+    total = await in_batches(database, lambda tx, rows: store.handled.delete_expired(tx, rows), BATCH_ROWS)
     if total:
         log.info("handled_messages_expired", rows=total)
     return total
@@ -74,12 +69,14 @@ async def expire_live(database: Database) -> int:
     """Delete mentions that nobody came for, and the notes of tokens that are past their time; returns how many."""
     kept = live.TOKENS_KEPT
     gone = {
-        "mentions": await _in_batches(database, lambda tx: store.mentions.expire(tx, mentions.KEPT, BATCH_ROWS)),
-        "resumed_connections": await _in_batches(
-            database, lambda tx: store.live.expire(tx, "resumed_connections", kept, BATCH_ROWS)
+        "mentions": await in_batches(
+            database, lambda tx, rows: store.mentions.expire(tx, mentions.KEPT, rows), BATCH_ROWS
         ),
-        "revoked_tokens": await _in_batches(
-            database, lambda tx: store.live.expire(tx, "revoked_tokens", kept, BATCH_ROWS)
+        "resumed_connections": await in_batches(
+            database, lambda tx, rows: store.live.expire(tx, "resumed_connections", kept, rows), BATCH_ROWS
+        ),
+        "revoked_tokens": await in_batches(
+            database, lambda tx, rows: store.live.expire(tx, "revoked_tokens", kept, rows), BATCH_ROWS
         ),
     }
     if any(gone.values()):
@@ -89,18 +86,7 @@ async def expire_live(database: Database) -> int:
 
 async def prune_audit(database: Database, before: datetime) -> int:
     """Delete the audit log's entries from before a moment; returns how many."""
-    total = await _in_batches(database, lambda tx: store.audit.prune(tx, before, BATCH_ROWS))
+    total = await in_batches(database, lambda tx, rows: store.audit.prune(tx, before, rows), BATCH_ROWS)
     if total:
         log.info("audit_pruned", rows=total)
-    return total
-
-
-async def _in_batches(database: Database, delete: Callable[[Transaction], Awaitable[int]]) -> int:
-    """Delete up to `BATCH_ROWS` in a transaction, again and again, until there were fewer; returns how many."""
-    total, deleted = 0, BATCH_ROWS
-    while deleted == BATCH_ROWS:
-        async with database.transaction() as tx:
-            deleted = await delete(tx)
-        total += deleted
-        await asyncio.sleep(PAUSE_SECONDS)
     return total
