@@ -67,15 +67,7 @@ class Access:
         headers.caller = self._identify(headers)
 
     def _identify(self, headers: Headers) -> Caller:
-        shown = headers.get(b"x-api-key")
-        if shown is None:
-            authorization = headers.get(b"authorization")
-            if authorization is None:
-                raise Rejected("unauthorized", "a key is needed: X-API-Key: KEY, or Authorization: Bearer KEY")
-            scheme, _, shown = authorization.partition(b" ")
-            if scheme.lower() != b"bearer":
-                raise Rejected("unauthorized", "Authorization: Bearer KEY is expected")
-        shown = shown.strip()
+        shown = shown_key(headers)
         # JWTs begin with the base64 of `{"`; keys never do.
         if shown.startswith(b"eyJ"):
             return self._token_bearer(shown)
@@ -173,3 +165,16 @@ def _read(shape: type[Any], document: Any) -> Any:
         return shape.model_validate(document)
     except ValidationError as error:
         raise invalid_fields(error, "the body") from None
+
+
+def shown_key(headers: Headers) -> bytes:
+    """What `X-API-Key` or `Authorization: Bearer` shows, unchecked. Raises `Rejected`: neither is there."""
+    shown = headers.get(b"x-api-key")
+    if shown is None:
+        authorization = headers.get(b"authorization")
+        if authorization is None:
+            raise Rejected("unauthorized", "a key is needed: X-API-Key: KEY, or Authorization: Bearer KEY")
+        scheme, _, shown = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise Rejected("unauthorized", "Authorization: Bearer KEY is expected")
+    return shown.strip()

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from services.ingress import campfire, outgoing, signatures
-from services.ingress.access import Access
+from services.ingress.access import Access, shown_key
 from services.ingress.bodies import GITHUB_LIMIT, LIMIT, BodyReader, ClientGone, check_declared
 from services.ingress.calls import Call
 from services.ingress.chat_doors import ChatDoors, read_form, shown_form
@@ -158,11 +158,9 @@ class WebhookDoor:
 
     def _caller(self, call: Call, source: Source) -> Caller | None:
         """The key's owner; None when one of the source's own secrets was shown."""
-        scheme, _, bearer = call.headers.get(b"authorization", b"").partition(b" ")
-        shown = call.headers.get(b"x-api-key") or (bearer.strip() if scheme.lower() == b"bearer" else None)
-        if shown and source.secrets:
+        if source.secrets:
             try:
-                signatures.check_token(source.secrets, shown)
+                signatures.check_token(source.secrets, shown_key(call.headers))
             except Rejected:
                 pass  # not one of the source's own; it may be an API key
             else:
