@@ -1,25 +1,14 @@
 """What goes into the extraction and what comes out of it."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, get_args
 
-Stream = Literal["stdout", "stderr", "input"]
-Risk = Literal["low", "medium", "high", "critical"]
-Type = Literal[
-    "code_block",
-    "command",
-    "file_path",
-    "url",
-    "test_result",
-    "error",
-    "question",
-    "confirmation",
-    "tool_call",
-    "secret",
-]
+from shared.messages.runs import Stream
+from shared.messages.runs_reading import ExtractionType, Risk
 
-TYPES: tuple[str, ...] = Type.__args__  # type: ignore[attr-defined]
-RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
+TYPES: tuple[str, ...] = get_args(ExtractionType)
+# From the least to the greatest.
+RISKS: tuple[Risk, ...] = get_args(Risk)
 # Letters of a value at most; a code block's content has a limit of its own.
 MAX_VALUE = 2_000
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from services.task_worker.extraction.engine import compiled
-from services.task_worker.extraction.findings import MAX_VALUE, Risk
+from services.task_worker.extraction.findings import MAX_VALUE
 from services.task_worker.extraction.patterns import Found, tests_found
+from shared.messages.runs_reading import Risk
 
 # Letters of the whole text that are kept, and lines that one may have.
 MAX_TEXT = 4_000

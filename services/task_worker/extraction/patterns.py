@@ -6,7 +6,8 @@ from typing import Any
 
 from services.task_worker.extraction import risks
 from services.task_worker.extraction.engine import compiled
-from services.task_worker.extraction.findings import MAX_VALUE, Risk
+from services.task_worker.extraction.findings import MAX_VALUE
+from shared.messages.runs_reading import Risk
 
 # Of one pattern in one line.
 MAX_FOUND = 20

@@ -1,7 +1,7 @@
 """How much harm a command, a path or a prompt could do, by rules told in docs/output-extraction.md."""
 
 from services.task_worker.extraction.engine import compiled
-from services.task_worker.extraction.findings import Risk
+from shared.messages.runs_reading import Risk
 
 _CRITICAL = compiled(
     r"\brm\s+(?:-\S+\s+)*-[a-zA-Z]*[rRf]\S*\s+(?:-\S+\s+)*[\"']?(?:/|~/?|\$\{?HOME\}?/?|/\*|~/\*|\*|\.)[\"']?(?:\s|;|&|$)"

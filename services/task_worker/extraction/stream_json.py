@@ -4,8 +4,9 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from services.task_worker.extraction.findings import MAX_VALUE, Risk
+from services.task_worker.extraction.findings import MAX_VALUE
 from services.task_worker.extraction.patterns import Found, command
+from shared.messages.runs_reading import Risk
 
 _READING = frozenset({"Read", "Glob", "Grep", "LS", "NotebookRead", "TodoWrite", "TodoRead", "WebSearch", "TaskOutput"})
 # What a call is about, in the order they are asked for.

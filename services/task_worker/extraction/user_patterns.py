@@ -9,8 +9,8 @@ import re2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from services.task_worker.extraction.engine import compiled
-from services.task_worker.extraction.findings import Risk, Type
 from services.task_worker.extraction.patterns import NAMES
+from shared.messages.runs_reading import ExtractionType, Risk
 
 MAX_PATTERNS = 100
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -25,7 +25,7 @@ class UserPattern(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Type
+    type: ExtractionType
     regex: Annotated[str, Field(min_length=1, max_length=1_000)]
     risk: Risk = "low"
     # Whether a yes may be given to what it finds without asking anybody.
@@ -33,7 +33,7 @@ class UserPattern(BaseModel):
 
     @field_validator("type")
     @classmethod
-    def _is_masked(cls, type: Type) -> Type:
+    def _is_masked(cls, type: ExtractionType) -> ExtractionType:
         if type == "secret":
             raise ValueError(
                 "a secret of your own would be found, but not masked, and so be kept once more; only those that are "
